@@ -1,0 +1,3 @@
+"""Distil large multimodal teachers into small students, on PyTorch Lightning."""
+
+__version__ = "0.1.0"

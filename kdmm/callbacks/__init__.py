@@ -1,0 +1,20 @@
+"""Callbacks and loggers of a run."""
+
+from kdmm.callbacks.checkpoints import Checkpoints
+from kdmm.callbacks.metrics_csv import MetricsCsv
+from kdmm.callbacks.progress import PlainProgress, progress
+from kdmm.callbacks.retrieved import RetrievedExamples
+from kdmm.callbacks.skipped import SkippedSamples
+from kdmm.callbacks.step_seed import StepSeed
+from kdmm.callbacks.wandb_logger import Wandb
+
+__all__ = [
+    "Checkpoints",
+    "MetricsCsv",
+    "PlainProgress",
+    "RetrievedExamples",
+    "SkippedSamples",
+    "StepSeed",
+    "Wandb",
+    "progress",
+]

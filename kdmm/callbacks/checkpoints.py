@@ -1,0 +1,132 @@
+"""Keeping the last state and the best one, and stopping when asked without losing a step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint
+
+from kdmm.errors import InputError, InterruptedRunError, nearest
+
+__all__ = ["Checkpoints"]
+
+
+class Checkpoints(Checkpoint):
+    """Writes ``last.ckpt`` every so many steps and after each epoch, and ``best.ckpt`` by a validation metric.
+
+    SIGINT and SIGTERM end the run after the step in hand, with its state saved; a second signal ends it at once.
+    Each file is replaced atomically.
+
+    Args:
+        every_n_steps: optimizer steps between two writes of ``last.ckpt`` inside an epoch.
+        monitor: the metric that chooses the best state, such as ``val/recall@5``; ``None`` keeps the last as the result.
+        mode: whether a better value is larger or smaller.
+        folder: where; a run sets its own ``checkpoints/``.
+    """
+
+    def __init__(
+        self,
+        every_n_steps: int = 500,
+        monitor: str | None = None,
+        mode: Literal["max", "min"] = "max",
+        folder: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.every_n_steps = every_n_steps
+        self.monitor = monitor
+        self.mode = mode
+        self.folder = folder
+        self.best: float | None = None
+        self._asked: signal.Signals | None = None
+        self._handlers: dict[int, Any] = {}
+
+    @property
+    def last_path(self) -> Path:
+        """The last state."""
+        return Path(self.folder or ".") / "last.ckpt"
+
+    @property
+    def best_path(self) -> Path:
+        """The best state by ``monitor``."""
+        return Path(self.folder or ".") / "best.ckpt"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore the best value so far."""
+        self.best = state_dict["best"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over the signals; Lightning has set its own handlers just before."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._asked is not None:
+            raise InterruptedRunError("The run was stopped at once. Continue it from its last saved state with --resume.")
+        self._asked = signal.Signals(number)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save after every n-th step, or when asked to stop; after the last batch of an epoch wait for its end."""
+        if batch_idx + 1 >= trainer.num_training_batches or self._accumulating(trainer, batch_idx):
+            return
+        asked = trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
+        if asked or trainer.global_step % self.every_n_steps == 0:
+            trainer.save_checkpoint(self.last_path)
+        if asked:
+            self._stop(trainer)
+
+    @staticmethod
+    def _accumulating(trainer: pl.Trainer, batch_idx: int) -> bool:
+        return (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the state if it is the best yet."""
+        if self.monitor is None or trainer.sanity_checking or not trainer.fit_loop.epoch_loop.batch_progress.total.ready:
+            return
+        if self.monitor not in trainer.callback_metrics:
+            raise InputError(
+                f"callbacks: Checkpoints.monitor {self.monitor!r} is not logged."
+                + nearest(self.monitor, trainer.callback_metrics)
+            )
+        value = float(trainer.callback_metrics[self.monitor])
+        if self.best is None or (value > self.best if self.mode == "max" else value < self.best):
+            self.best = value
+            trainer.save_checkpoint(self.best_path)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the state, and stop if asked to."""
+        asked = trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
+        trainer.save_checkpoint(self.last_path)
+        if asked and trainer.global_step < trainer.estimated_stepping_batches:
+            self._stop(trainer)
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        raise InterruptedRunError(
+            f"The run was stopped after step {trainer.global_step}; its state is saved in {self.last_path}. "
+            "Continue it with the same command and --resume."
+        )
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        self._release()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Give the signals back."""
+        self._release()
+
+    def _release(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}

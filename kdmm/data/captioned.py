@@ -1,0 +1,72 @@
+"""Scarce captions: a source of which only a fraction of the concepts is captioned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from kdmm.data.sample import Sample
+from kdmm.data.source import Source, Split
+from kdmm.errors import InputError
+from kdmm.views import stable_hash
+
+__all__ = ["Captioned"]
+
+
+class Captioned(Source):
+    """Keeps the captions of a fraction of the train split's concepts; the other images stay, without theirs.
+
+    A larger fraction keeps what a smaller one keeps. The val and test splits are the source's own.
+
+    Args:
+        source: whose samples are taken. A sample without a group is a concept by itself.
+        fraction: of the concepts whose captions are kept, above 0 to 1.
+        seed: chooses them.
+        keep: which training samples remain: ``all``, or those ``captioned`` or ``uncaptioned`` alone.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        fraction: float,
+        seed: int = 0,
+        keep: Literal["all", "captioned", "uncaptioned"] = "all",
+    ) -> None:
+        self.source = source
+        self.fraction = fraction
+        self.seed = seed
+        self.keep = keep
+        if not 0 < fraction <= 1:
+            raise InputError(f"Captioned.fraction: {fraction} given; it is a part of the concepts, above 0 and at most 1.")
+
+    def __str__(self) -> str:
+        return f"Captioned({self.source}, {self.fraction}, keep={self.keep!r})"
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Those of the source."""
+        return self.source.splits
+
+    def read(self, split: Split) -> Sequence[Sample]:
+        """Drop captions in the train split."""
+        samples = self.source.samples(split)
+        if split != "train":
+            return samples
+        chosen = self._chosen({_concept(sample) for sample in samples})
+        captioned = [_concept(sample) in chosen for sample in samples]
+        if self.keep == "captioned":
+            return [sample for sample, has in zip(samples, captioned, strict=True) if has]
+        return [
+            sample if has else replace(sample, captions=())
+            for sample, has in zip(samples, captioned, strict=True)
+            if (has and self.keep == "all") or (not has and sample.image is not None)
+        ]
+
+    def _chosen(self, concepts: set[str]) -> set[str]:
+        ranked = sorted(concepts, key=lambda concept: stable_hash("captioned", self.seed, concept))
+        return set(ranked[: max(1, round(self.fraction * len(ranked)))])
+
+
+def _concept(sample: Sample) -> str:
+    return f"sample {sample.id}" if sample.group is None else f"group {sample.group}"

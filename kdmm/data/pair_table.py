@@ -1,0 +1,164 @@
+"""Image-text pairs from a table: CSV, TSV, JSONL or Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kdmm.data.sample import ImageRef, Sample
+from kdmm.data.source import SPLITS, Source, Split, check_ids
+from kdmm.data.tables import Table, read_table
+from kdmm.errors import InputError, nearest
+
+__all__ = ["PairTable"]
+
+OTHER_NAMES: dict[str, Split] = {"validation": "val", "valid": "val", "dev": "val"}
+BYTES, PATH = "bytes", "path"  # what Hugging Face's data sets call the two fields of an image
+
+
+class PairTable(Source):
+    """A row is an image with its captions; without an image a text alone, without a caption an image alone.
+
+    The file is read into memory, in Parquet with the images' bytes; take :class:`kdmm.data.WebDataset` for more than fits.
+
+    Args:
+        path: a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file.
+        image: the column with a path, relative to ``root``, or with the file's bytes (Parquet, also as Hugging Face's
+            ``{bytes, path}``). ``None``: texts alone.
+        caption: the column with the caption or a list of them (JSONL, Parquet), or several columns. ``None``: images
+            alone.
+        id: the column with the ids; ``None`` takes the row's number.
+        split: the column with ``train``, ``val`` or ``test``; ``None`` makes the whole table the train split.
+        group: the column with the concept that the row shows, if any.
+        labels: columns with class numbers.
+        root: the folder that image paths are relative to; ``None`` takes the table's.
+        separator: between the columns of a text file that is not called ``.csv`` or ``.tsv``, or differs from it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        image: str | None = "image",
+        caption: str | Sequence[str] | None = "caption",
+        id: str | None = None,  # noqa: A002  the field's name in the batch, and in most tables
+        split: str | None = None,
+        group: str | None = None,
+        labels: Sequence[str] = (),
+        root: str | Path | None = None,
+        separator: str | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.image = image
+        self.captions = [caption] if isinstance(caption, str) else list(caption or ())
+        self.id = id
+        self.split = split
+        self.group = group
+        self.labels = tuple(labels)
+        self.root = self.path.parent if root is None else Path(root)
+        self.separator = separator
+        if image is None and not self.captions:
+            raise InputError("PairTable: image and caption are both null; name a column for one of them.")
+
+    def __str__(self) -> str:
+        return f"PairTable({str(self.path)!r})"
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Those in the split column, or the train split."""
+        return tuple(split for split in SPLITS if split in self._by_split)
+
+    def read(self, split: Split) -> list[Sample]:
+        """Return the rows of a split."""
+        return self._by_split[split]
+
+    @cached_property
+    def _by_split(self) -> dict[Split, list[Sample]]:
+        wanted = [self.image, *self.captions, self.id, self.split, self.group, *self.labels]
+        names = list(dict.fromkeys(name for name in wanted if name is not None))
+        table = read_table(self.path, names, self.separator, "PairTable.path")
+        samples = [self._sample(table, row) for row in range(table.rows)]
+        check_ids(samples, str(self))
+        found: dict[Split, list[Sample]] = {}
+        for row, sample in enumerate(samples):
+            found.setdefault(self._split(table, row), []).append(sample)
+        return found
+
+    def _split(self, table: Table, row: int) -> Split:
+        if self.split is None:
+            return "train"
+        name = table.columns[self.split][row]
+        text = str(name).strip().lower()
+        for split in SPLITS:
+            if OTHER_NAMES.get(text, text) == split:
+                return split
+        raise InputError(
+            f"{table.origin(row)}: the split is {name!r}; accepted are {', '.join((*SPLITS, *OTHER_NAMES))}."
+            + nearest(text, SPLITS)
+        )
+
+    def _sample(self, table: Table, row: int) -> Sample:
+        origin = table.origin(row)
+        image = None if self.image is None else self._image(table.columns[self.image][row], origin)
+        captions = [text for name in self.captions for text in _texts(table.columns[name][row], name, origin)]
+        if image is None and not captions:
+            raise InputError(f"{origin} has neither an image nor a caption. Remove the row.")
+        return Sample(
+            id=str(row + 1) if self.id is None else _id(table.columns[self.id][row], origin),
+            image=image,
+            captions=tuple(dict.fromkeys(captions)),
+            group=None if self.group is None else _group(table.columns[self.group][row]),
+            labels={name: _label(table.columns[name][row], name, origin) for name in self.labels},
+            origin=origin,
+        )
+
+    def _image(self, value: Any, origin: str) -> ImageRef | None:
+        data, path = (value.get(BYTES), value.get(PATH)) if isinstance(value, dict) else (None, value)
+        if isinstance(path, str) and data is None:
+            return ImageRef(str(self.root / path)) if path.strip() else None
+        if data is None and path is not None:
+            data, path = path, None
+        if data is None:
+            return None
+        try:
+            memoryview(data)
+        except TypeError:
+            raise InputError(
+                f"{origin}: the image column {self.image!r} holds {_show(data)}; a path or a file's bytes are needed."
+            ) from None
+        return ImageRef(str(path or "bytes"), data)
+
+
+def _texts(value: Any, column: str, origin: str) -> Iterator[str]:
+    for text in value if isinstance(value, list) else [value]:
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            raise InputError(
+                f"{origin}: the caption column {column!r} holds {_show(text)}; text or a list of texts is needed."
+            )
+        if text.strip():
+            yield text.strip()
+
+
+def _id(value: Any, origin: str) -> str:
+    if value is None or str(value).strip() == "":
+        raise InputError(f"{origin}: the id is empty. Fill the column, or give no id column to number the rows.")
+    return str(value)
+
+
+def _group(value: Any) -> str | None:
+    return str(value) if value is not None and str(value).strip() else None
+
+
+def _label(value: Any, column: str, origin: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{origin}: the label column {column!r} holds {_show(value)}; a class number is needed.") from None
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(value).__name__})"

@@ -1,0 +1,145 @@
+"""The student's in-batch affinities follow the teacher's: soft contrastive distillation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from kdmm.distributed import gather, global_mean, row_counts
+from kdmm.losses.affinities import two_way_affinities, zero_absent
+from kdmm.losses.precision import full_precision
+from kdmm.losses.term import (
+    Term,
+    both_present,
+    checked_choice,
+    checked_pair,
+    checked_temperature,
+    named_pair,
+    scale_of,
+)
+from kdmm.outputs import Batch, Outputs, read
+
+__all__ = ["Affinity", "affinity_divergence"]
+
+Over = Literal["present", "pairs"]
+
+
+@full_precision
+def affinity_divergence(
+    student_first: Float[Tensor, "B D"],
+    student_second: Float[Tensor, "B D"],
+    teacher_first: Float[Tensor, "B E"],
+    teacher_second: Float[Tensor, "B E"],
+    student_scale: Float[Tensor, ""] | float,
+    teacher_scale: Float[Tensor, ""] | float,
+    valid_first: Bool[Tensor, "B"],
+    valid_second: Bool[Tensor, "B"],
+) -> Float[Tensor, ""]:
+    """KL(teacher || student) between in-batch affinities, in both directions, in nats.
+
+    With s_ij = student_scale * <student_first_i, student_second_j> over the rows i that have the first modality and the
+    columns j that have the second, on all ranks, and t the same of the teacher::
+
+        loss = 1/2 (forth + back)      forth = mean_i  KL(softmax_j(t_i.) || softmax_j(s_i.))
+
+    and ``back`` the same on s and t transposed: its target is a softmax over the teacher's columns, not the transpose
+    of the row-wise target. Each mean is over its own valid rows, so images and texts may differ in number.
+
+    Args:
+        student_first: unit vectors of one modality.
+        student_second: unit vectors of the other.
+        teacher_first: the teacher's, of the same samples.
+        teacher_second: the teacher's, of the same samples.
+        student_scale: multiplies the student's cosines (exponentiated; 1 / temperature).
+        teacher_scale: multiplies the teacher's.
+        valid_first: which samples have the first modality.
+        valid_second: which samples have the second.
+
+    Returns:
+        This rank's share of the loss; 0 where no rank has both a row and a column. The teacher gets no gradient.
+    """
+    counts = row_counts(student_first)
+    student_first, teacher_first = zero_absent(student_first, valid_first), zero_absent(teacher_first, valid_first)
+    student_second, teacher_second = (
+        zero_absent(student_second, valid_second),
+        zero_absent(teacher_second, valid_second),
+    )
+    teacher_first, teacher_second = teacher_first.detach(), teacher_second.detach()
+    teacher_scale = teacher_scale.detach() if isinstance(teacher_scale, Tensor) else teacher_scale
+    firsts, seconds = gather(valid_first, False, counts), gather(valid_second, False, counts)
+    student = two_way_affinities(student_first, student_second, student_scale, firsts, seconds, counts)
+    teacher = two_way_affinities(teacher_first, teacher_second, teacher_scale, firsts, seconds, counts, grad=False)
+    forth = global_mean(row_divergence(student[0], teacher[0]), valid_first)
+    return (forth + global_mean(row_divergence(student[1], teacher[1]), valid_second)) / 2
+
+
+def row_divergence(student: Float[Tensor, "B N"], teacher: Float[Tensor, "B N"]) -> Float[Tensor, "B"]:
+    """Return KL(softmax(teacher) || softmax(student)) of each row; exactly 0 where the logits are equal.
+
+    So a row without a valid column is 0 too: the masked value, far from zero, swallows both models' logits alike.
+    """
+    target = teacher.softmax(1)
+    expected_gap = (teacher - student).mul_(target).sum(1)  # in place: one matrix less
+    return expected_gap - teacher.logsumexp(1) + student.logsumexp(1)
+
+
+class Affinity(Term):
+    """Soft contrastive distillation by `affinity_divergence`.
+
+    The contrastive relational distillation (CRD) of CLIP-KD (Yang et al. 2024, arXiv:2307.12732) and the affinity
+    mimicking of TinyCLIP (Wu et al. 2023, arXiv:2309.12314; ``open_clip.loss.DistillClipLoss`` computes the same as a
+    cross entropy, which differs by the teacher's entropy). We differ from them:
+
+    - The teacher's temperature is a setting: its own is nearly one-hot, and a softer target often transfers more.
+    - The teacher scores every image against every text of the batch, also those without a partner.
+    - The value is the KL, not the cross entropy: 0 when the student agrees, temperatures included.
+    - No factor of temperature squared, as neither of them has: the student's temperature is its own.
+
+    A softmax does not depend on ``logit_bias``, so models trained with a sigmoid loss can be distilled too.
+
+    Args:
+        pair: the two modalities, such as ``[image, text]``.
+        teacher_temperature: divides the teacher's cosines; CLIP's own is about 0.01. None: the teacher's
+            ``logit_scale``.
+        student_temperature: divides the student's. None: the student's own learned ``logit_scale``.
+        over: ``present``: rows and columns are all samples that have the modality; ``pairs``: only samples with both.
+    """
+
+    def __init__(
+        self,
+        pair: Sequence[str],
+        teacher_temperature: float | int | None = None,
+        student_temperature: float | int | None = None,
+        over: Over = "present",
+    ) -> None:
+        super().__init__()
+        self.first, self.second = checked_pair("Affinity", pair)
+        self.teacher_temperature = checked_temperature("Affinity: teacher_temperature", teacher_temperature)
+        self.student_temperature = checked_temperature("Affinity: student_temperature", student_temperature)
+        self.over = checked_choice("Affinity: over", over, get_args(Over))
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Float[Tensor, ""]:
+        """Return the divergence of the student's affinities from the teacher's."""
+        first = both_present(student, self.first, teacher, self.first)
+        second = both_present(student, self.second, teacher, self.second)
+        if self.over == "pairs":
+            first = second = first & second
+        return affinity_divergence(
+            read(student, self.first, "student"),
+            read(student, self.second, "student"),
+            read(teacher, self.first, "teacher"),
+            read(teacher, self.second, "teacher"),
+            scale_of(student, self.student_temperature, "student"),
+            scale_of(teacher, self.teacher_temperature, "teacher"),
+            first,
+            second,
+        )
+
+    @classmethod
+    def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the pair of both models, and the scale of each whose temperature is not set."""
+        pair, scale = named_pair(arguments), frozenset({"logit_scale"})
+        student = pair | scale if arguments.get("student_temperature") is None else pair
+        teacher = pair | scale if arguments.get("teacher_temperature") is None else pair
+        return student, teacher

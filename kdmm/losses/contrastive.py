@@ -1,0 +1,163 @@
+"""Contrastive learning of pairs: CLIP's softmax form and SigLIP's sigmoid form, aware of duplicate captions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from kdmm.distributed import gather, global_mean, row_counts, rows_here
+from kdmm.losses.affinities import one_way_affinities, two_way_affinities, zero_absent
+from kdmm.losses.precision import full_precision
+from kdmm.losses.term import Term, both_present, checked_choice, checked_pair, named_pair, scale_of
+from kdmm.outputs import Batch, Outputs, read
+
+__all__ = [
+    "Contrastive",
+    "Duplicates",
+    "caption_labels",
+    "negative_log_likelihood",
+    "positives",
+    "sigmoid_contrast",
+    "softmax_contrast",
+]
+
+Duplicates = Literal["positive", "negative"]
+Form = Literal["softmax", "sigmoid"]
+
+
+@full_precision
+def softmax_contrast(
+    first: Float[Tensor, "B D"],
+    second: Float[Tensor, "B D"],
+    scale: Float[Tensor, ""] | float,
+    labels: Int[Tensor, "B"] | None = None,
+    valid: Bool[Tensor, "B"] | None = None,
+) -> Float[Tensor, ""]:
+    """InfoNCE in both directions, in nats, the mean over the valid pairs of all ranks.
+
+    With z_ij = scale * <first_i, second_j> and P(i) the samples that share i's label (i among them)::
+
+        loss = 1/2 (forth + back)      forth = mean_i  -1/|P(i)| sum_{j in P(i)} log softmax_j(z_i.)
+
+    and ``back`` the same on z transposed. This is the cross entropy to a target uniform over the positives. Without
+    duplicates it is CLIP's loss (Radford et al. 2021, arXiv:2103.00020) and equals ``open_clip.loss.ClipLoss``; with
+    them it is the form of UniCL (Yang et al. 2022, arXiv:2204.03610) and SupCon's L_out (Khosla et al. 2020,
+    arXiv:2004.11362), whose least value is the mean of log |P(i)|, not 0. Unlike SupCon the pair itself is a positive.
+
+    Args:
+        first: unit vectors of one modality.
+        second: unit vectors of the other; row i belongs to row i of ``first``.
+        scale: multiplies the cosines (exponentiated).
+        labels: equal for samples whose pairs are interchangeable. None: each sample is its only positive.
+        valid: which rows are pairs. The others are neither positives nor negatives. None: all.
+
+    Returns:
+        This rank's share of the loss; 0 where no rank has a pair.
+    """
+    valid = _all_true(first) if valid is None else valid
+    first, second, counts = zero_absent(first, valid), zero_absent(second, valid), row_counts(first)
+    everywhere = gather(valid, False, counts)
+    positive = positives(labels, everywhere, counts)
+    forth, back = two_way_affinities(first, second, scale, everywhere, everywhere, counts)
+    forward = global_mean(negative_log_likelihood(forth, positive), valid)
+    return (forward + global_mean(negative_log_likelihood(back, positive), valid)) / 2
+
+
+@full_precision
+def sigmoid_contrast(
+    first: Float[Tensor, "B D"],
+    second: Float[Tensor, "B D"],
+    scale: Float[Tensor, ""] | float,
+    bias: Float[Tensor, ""] | float,
+    labels: Int[Tensor, "B"] | None = None,
+    valid: Bool[Tensor, "B"] | None = None,
+) -> Float[Tensor, ""]:
+    """Binary cross entropy of every pair of rows, in nats, summed over columns, the mean over the valid pairs.
+
+    With z_ij = scale * <first_i, second_j> + bias and y_ij = 1 where i and j share a label, else -1::
+
+        loss = mean_i  sum_j  -log sigmoid(y_ij z_ij)
+
+    SigLIP (Zhai et al. 2023, arXiv:2303.15343); equals ``open_clip.loss.SigLipLoss`` where no label occurs twice. We
+    differ in duplicates: they are positives.
+
+    Args:
+        first: unit vectors of one modality.
+        second: unit vectors of the other; row i belongs to row i of ``first``.
+        scale: multiplies the cosines (exponentiated).
+        bias: added to every logit, about -10 at the start of training.
+        labels: as in `softmax_contrast`.
+        valid: as in `softmax_contrast`.
+
+    Returns:
+        This rank's share of the loss; 0 where no rank has a pair.
+    """
+    valid = _all_true(first) if valid is None else valid
+    first, second, counts = zero_absent(first, valid), zero_absent(second, valid), row_counts(first)
+    everywhere = gather(valid, False, counts)
+    positive = positives(labels, everywhere, counts)
+    logits = one_way_affinities(first, gather(second, counts=counts), scale, everywhere)
+    logits += bias
+    return global_mean(F.softplus(torch.where(positive, -logits, logits)).sum(1), valid)
+
+
+def positives(
+    labels: Int[Tensor, "B"] | None, valid: Bool[Tensor, "N"], counts: tuple[int, ...]
+) -> Bool[Tensor, "B N"]:
+    """Return which valid samples of all ranks share the label of each sample here; only itself without labels."""
+    everyone = torch.arange(len(valid), device=valid.device) if labels is None else gather(labels, False, counts)
+    return (everyone[rows_here(counts), None] == everyone) & valid
+
+
+def negative_log_likelihood(logits: Float[Tensor, "B N"], positive: Bool[Tensor, "B N"]) -> Float[Tensor, "B"]:
+    """Return the mean of -log softmax over each row's positives; finite, but meaningless, in a row without any."""
+    chosen = torch.where(positive, logits, 0.0).sum(1) / positive.sum(1).clamp(min=1)
+    return logits.logsumexp(1) - chosen
+
+
+def caption_labels(batch: Batch, duplicates: Duplicates) -> Int[Tensor, "B"] | None:
+    """Return ``batch["caption_id"]`` where duplicates count as positives and the batch has it."""
+    return batch.get("caption_id") if duplicates == "positive" else None
+
+
+def _all_true(x: Float[Tensor, "B D"]) -> Bool[Tensor, "B"]:
+    return torch.ones(len(x), dtype=torch.bool, device=x.device)
+
+
+class Contrastive(Term):
+    """The hard loss on pairs: `softmax_contrast` (CLIP) or `sigmoid_contrast` (SigLIP). The teacher is not read.
+
+    A sample counts where it has both modalities. The student's ``logit_scale`` multiplies its cosines, and
+    ``logit_bias`` is added in the sigmoid form; a softmax does not depend on a bias.
+
+    Args:
+        pair: the two modalities, such as ``[image, text]``.
+        form: ``softmax`` or ``sigmoid``.
+        duplicates: what samples with the same caption are to each other, in the batches of all ranks: ``positive`` (by
+            ``batch["caption_id"]``; without it only the pair itself is), or ``negative``, as in open_clip.
+    """
+
+    def __init__(self, pair: Sequence[str], form: Form = "softmax", duplicates: Duplicates = "positive") -> None:
+        super().__init__()
+        self.first, self.second = checked_pair("Contrastive", pair)
+        self.form = checked_choice("Contrastive: form", form, get_args(Form))
+        self.duplicates = duplicates
+        checked_choice("Contrastive: duplicates", duplicates, get_args(Duplicates))
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Float[Tensor, ""]:
+        """Return the loss of the student's pairs."""
+        first, second = read(student, self.first, "student"), read(student, self.second, "student")
+        scale, labels = scale_of(student, None, "student"), caption_labels(batch, self.duplicates)
+        valid = both_present(student, self.first, student, self.second)
+        if self.form == "sigmoid":
+            return sigmoid_contrast(first, second, scale, read(student, "logit_bias", "student"), labels, valid)
+        return softmax_contrast(first, second, scale, labels, valid)
+
+    @classmethod
+    def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the pair and the student's scale, and its bias in the sigmoid form."""
+        bias = {"logit_bias"} if arguments.get("form") == "sigmoid" else set()
+        return named_pair(arguments) | {"logit_scale"} | bias, frozenset()

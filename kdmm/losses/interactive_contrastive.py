@@ -1,0 +1,108 @@
+"""The student's embeddings must find their partners among the teacher's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from kdmm.distributed import gather, global_mean, row_counts
+from kdmm.losses.affinities import one_way_affinities, zero_absent
+from kdmm.losses.contrastive import Duplicates, caption_labels, negative_log_likelihood, positives
+from kdmm.losses.precision import full_precision
+from kdmm.losses.projection import Projection
+from kdmm.losses.term import Term, both_present, checked_choice, checked_pair, checked_temperature, named_pair, scale_of
+from kdmm.outputs import Batch, Outputs, read
+
+__all__ = ["InteractiveContrastive", "anchored_contrast"]
+
+
+@full_precision
+def anchored_contrast(
+    student: Float[Tensor, "B D"],
+    teacher: Float[Tensor, "B D"],
+    scale: Float[Tensor, ""] | float,
+    valid: Bool[Tensor, "B"],
+    labels: Int[Tensor, "B"] | None = None,
+) -> Float[Tensor, ""]:
+    """InfoNCE in one direction: each student embedding finds its partner among the teacher's, in nats.
+
+    With z_ij = scale * <student_i, teacher_j> and P(i) the samples that share i's label (i among them)::
+
+        loss = mean_i  -1/|P(i)| sum_{j in P(i)} log softmax_j(z_i.)
+
+    Args:
+        student: embeddings of one modality, scaled to unit length here (a projection may have changed it).
+        teacher: the teacher's unit vectors of the other modality, of the same samples; they get no gradient.
+        scale: multiplies the cosines (exponentiated).
+        valid: which rows are pairs; the others are neither positives nor negatives.
+        labels: equal for samples whose pairs are interchangeable. None: each sample is its only positive.
+
+    Returns:
+        This rank's share of the loss; 0 where no rank has a pair.
+    """
+    student, teacher = F.normalize(zero_absent(student, valid), dim=1), zero_absent(teacher, valid)
+    counts = row_counts(student)
+    everywhere = gather(valid, False, counts)
+    logits = one_way_affinities(student, gather(teacher, False, counts), scale, everywhere)
+    return global_mean(negative_log_likelihood(logits, positives(labels, everywhere, counts)), valid)
+
+
+class InteractiveContrastive(Term):
+    """Mean of `anchored_contrast` of the student's first modality with the teacher's second, and the other way round.
+
+    Interactive contrastive learning (ICL) of CLIP-KD (Yang et al. 2024, arXiv:2307.12732): the student's image must
+    find its text among the teacher's texts, and its text the teacher's image, which keeps the student in the teacher's
+    space. We differ in the scale: the student's ``logit_scale`` or a set temperature (in their code a parameter
+    of the loss that starts at log(1/0.07) and is not exponentiated), and in duplicate captions, which are positives.
+
+    Args:
+        pair: the two modalities, such as ``[image, text]``.
+        temperature: divides the cosines. None: the student's own learned ``logit_scale``.
+        duplicates: as in `Contrastive`.
+        student_width: the student's embedding width, where it differs from the teacher's: then each modality has a
+            linear projection of the term's own, and is scaled to unit length after it.
+        teacher_width: the teacher's embedding width, in the same case.
+    """
+
+    def __init__(
+        self,
+        pair: Sequence[str],
+        temperature: float | int | None = None,
+        duplicates: Duplicates = "positive",
+        student_width: int | None = None,
+        teacher_width: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.first, self.second = checked_pair("InteractiveContrastive", pair)
+        self.temperature = checked_temperature("InteractiveContrastive: temperature", temperature)
+        checked_choice("InteractiveContrastive: duplicates", duplicates, get_args(Duplicates))
+        self.duplicates: Duplicates = duplicates
+        self.first_projection = Projection("InteractiveContrastive", student_width, teacher_width)
+        self.second_projection = Projection("InteractiveContrastive", student_width, teacher_width)
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Float[Tensor, ""]:
+        """Return the mean of the two directions; each counts the samples that have what it compares."""
+        forth = self._direction(student, self.first, self.first_projection, teacher, self.second, batch)
+        back = self._direction(student, self.second, self.second_projection, teacher, self.first, batch)
+        return (forth + back) / 2
+
+    def _direction(
+        self, student: Outputs, ours: str, projection: Projection, teacher: Outputs, theirs: str, batch: Batch
+    ) -> Float[Tensor, ""]:
+        columns = read(teacher, theirs, "teacher")
+        rows = projection(read(student, ours, "student"), columns)
+        return anchored_contrast(
+            rows,
+            columns,
+            scale_of(student, self.temperature, "student"),
+            both_present(student, ours, teacher, theirs),
+            caption_labels(batch, self.duplicates),
+        )
+
+    @classmethod
+    def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the pair of both models, and the student's scale unless a temperature is set."""
+        pair = named_pair(arguments)
+        return pair | {"logit_scale"} if arguments.get("temperature") is None else pair, pair

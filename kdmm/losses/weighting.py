@@ -1,0 +1,66 @@
+"""How the terms of an objective become one number."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kdmm.errors import InputError, nearest
+from kdmm.losses.schedules import Constant, Schedule
+
+__all__ = ["Scheduled", "Weighting"]
+
+
+class Weighting(nn.Module, ABC):
+    """A strategy of weighting terms. Parameters that it learns are its own."""
+
+    @abstractmethod
+    def check(self, names: Collection[str]) -> None:
+        """Raise `InputError` unless the weighting fits terms of these names."""
+
+    @abstractmethod
+    def weights(self, progress: float) -> dict[str, float]:
+        """Return the weights in force at ``progress``, for the log."""
+
+    @abstractmethod
+    def forward(self, parts: Mapping[str, Float[Tensor, ""]], progress: float) -> Float[Tensor, ""]:
+        """Return the total of the terms' values at ``progress``, in [0, 1]."""
+
+
+class Scheduled(Weighting):
+    """The weighted sum, with weights that are fixed or follow a schedule.
+
+    A term of weight 0 is computed and logged all the same, without influence: its parameters get gradients of 0, which
+    DDP needs, and turning a term on and off is a matter of one number.
+
+    Args:
+        weights: by term, a number (0 or more) or a `Schedule`.
+    """
+
+    def __init__(self, weights: Mapping[str, float | int | Schedule]) -> None:
+        super().__init__()
+        self.schedules = {
+            name: weight if isinstance(weight, Schedule) else Constant(weight) for name, weight in weights.items()
+        }
+
+    def check(self, names: Collection[str]) -> None:
+        """Raise `InputError` unless each term has a weight and each weight a term."""
+        terms, weights = set(names), set(self.schedules)
+        if terms == weights:
+            return
+        hints = "".join(nearest(name, terms - weights) for name in sorted(weights - terms))
+        raise InputError(
+            f"Objective: terms and weights have different names. Terms: {', '.join(names)}. "
+            f"Weights: {', '.join(self.schedules) or 'none'}. Give each term one weight.{hints}"
+        )
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """Return each schedule's value at ``progress``."""
+        return {name: schedule(progress) for name, schedule in self.schedules.items()}
+
+    def forward(self, parts: Mapping[str, Float[Tensor, ""]], progress: float) -> Float[Tensor, ""]:
+        """Return the weighted sum."""
+        weights = self.weights(progress)
+        first, *others = (weights[name] * part for name, part in parts.items())
+        return sum(others, start=first)

@@ -1,0 +1,91 @@
+"""Finding a picture's caption among all captions, and a caption's picture among all pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from kdmm.errors import InputError
+from kdmm.metrics.embeddings import Collected, EmbeddingMetric, Source
+from kdmm.metrics.functional import Positives, mean_rank, median_rank, ranks, recall_at_k
+from kdmm.metrics.samples import check_depths
+
+__all__ = ["Retrieval"]
+
+
+class Retrieval(EmbeddingMetric):
+    """Recall@k, median and mean rank in both directions between two sets of embeddings.
+
+    Gives, for ``pair=["image", "text"]``: ``image_to_text/recall@1``, ..., ``image_to_text/median_rank``,
+    ``image_to_text/mean_rank``, ``image_to_text/queries`` (how many there were), the same under ``text_to_image/``, and
+    ``recall@1``, ...: the mean of both directions. If one side is the teacher's, as in
+    ``pair=["student.image", "teacher.text"]`` - the student's image tower searches the teacher's text index - names are
+    ``student_image_to_teacher_text/recall@1`` and so on, and the mean is left out.
+
+    What counts as right: a picture (known by its ``id``) and a text are positives of each other if the picture has a
+    caption with the text's ``caption_id``. So all captions of a picture are right, and so are all pictures with equal
+    captions. The best positive's rank is taken, and a negative with the same score ranks before it (see
+    :func:`kdmm.metrics.functional.ranks`). Only samples with both modalities count; each counts once. The gallery is
+    the whole evaluated split.
+
+    Args:
+        pair: two sources of embeddings in one space: a modality of the student, or ``teacher.<modality>``.
+        k: depths of the recalls.
+    """
+
+    higher_is_better = None
+
+    def __init__(self, pair: Sequence[str] = ("image", "text"), k: Sequence[int] = (1, 5, 10)) -> None:
+        if len(pair) != 2 or pair[0] == pair[1]:
+            raise InputError(f"Retrieval.pair: {list(pair)} given; give two different sources, such as [image, text].")
+        super().__init__(Source.parse(name, "Retrieval.pair") for name in pair)
+        self.k = check_depths(k, "Retrieval")
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the metrics of all samples added.
+
+        Raises:
+            InputError: no sample has both modalities, or the two embeddings differ in width.
+        """
+        collected = self.collected()
+        first, second = self.sources
+        forward = self._summary(first, second, collected)
+        backward = self._summary(second, first, collected)
+        values = {f"{self._direction(first, second)}/{name}": value for name, value in forward.items()}
+        values.update({f"{self._direction(second, first)}/{name}": value for name, value in backward.items()})
+        if self._own:
+            values.update({f"recall@{k}": (forward[f"recall@{k}"] + backward[f"recall@{k}"]) / 2 for k in self.k})
+        return values
+
+    @property
+    def _own(self) -> bool:
+        return all(source.role == "student" for source in self.sources)
+
+    def _direction(self, query: Source, gallery: Source) -> str:
+        return f"{query.modality}_to_{gallery.modality}" if self._own else f"{query.state}_to_{gallery.state}"
+
+    def _summary(self, query: Source, gallery: Source, collected: Collected) -> dict[str, Tensor]:
+        query_rows, query_item = collected.items(query.modality)
+        gallery_rows, gallery_item = collected.items(gallery.modality)
+        label = collected.caption if "text" in (query.modality, gallery.modality) else collected.sample
+        queries, items = collected.embeddings[query], collected.embeddings[gallery]
+        if queries.shape[1] != items.shape[1]:
+            raise InputError(
+                f"Retrieval.pair: {query.role}.{query.modality} is {queries.shape[1]} wide and "
+                f"{gallery.role}.{gallery.modality} {items.shape[1]}: they do not share a space. Build the student "
+                "with the teacher's `embed_dim`, or leave this metric out."
+            )
+        positives = Positives(query_item, label, gallery_item, label, len(query_rows))
+        return _summarize(ranks(queries[query_rows], items[gallery_rows], positives), self.k)
+
+
+def _summarize(found: Int64[Tensor, "N"], depths: Sequence[int]) -> dict[str, Tensor]:
+    return {
+        **{f"recall@{k}": recall_at_k(found, k) for k in depths},
+        "median_rank": median_rank(found),
+        "mean_rank": mean_rank(found),
+        "queries": torch.tensor(float(len(found)), device=found.device),
+    }

@@ -1,0 +1,86 @@
+"""A trained model as one file: its tensors, and how to build what holds them. No pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from kdmm import targets
+from kdmm.errors import InputError
+
+__all__ = ["load_model", "save_model"]
+
+KEY = "kdmm.model"
+WEIGHT_ARGUMENTS = frozenset({"weights"})  # where initial weights come from: not needed again once a model is trained
+
+
+def save_model(path: Path, model: nn.Module, tree: Mapping[str, Any]) -> None:
+    """Write a model's tensors and the ``_target_`` tree that builds it to one ``.safetensors`` file, whole or not at all.
+
+    Args:
+        path: the file; an existing one is replaced.
+        model: the model.
+        tree: the ``_target_`` tree it was built from.
+    """
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        save_file(tensors, partial, metadata={KEY: json.dumps(tree)})
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def load_model(path: Path, allow: tuple[str, ...] = ()) -> nn.Module:
+    """Build the model that :func:`save_model` wrote, in evaluation mode.
+
+    Args:
+        path: the file.
+        allow: packages outside the allow-list that the model may be built from.
+
+    Raises:
+        InputError: the file is missing, damaged, or not one of ours.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is no file. Give a run's model file, which `kdmm fit` writes when it is done.")
+    try:
+        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  safe_open is no mapping
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged and cannot be read ({error}). Write it again with `kdmm fit`.") from error
+    if KEY not in metadata:
+        raise InputError(
+            f"{path} holds tensors but does not say which model they are of. Give a file that kdmm wrote, or build the "
+            "model in YAML and name this file as its `weights`."
+        )
+    tree = json.loads(metadata[KEY])
+    # Frozen parts ask for weights when they are built: the trained tensors below are these weights.
+    model = cast(nn.Module, targets.build(_untrained(tree), allow=allow))
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{path} does not fit the model it describes ({error}).") from error
+    if "weights_from" in vars(model):
+        model.weights_from = str(path)
+    model.requires_grad_(False)
+    return model.eval()
+
+
+def _untrained(tree: Any) -> Any:
+    """Return the tree without the arguments that fetch initial weights."""
+    if isinstance(tree, Mapping):
+        return {
+            key: None if key in WEIGHT_ARGUMENTS else _untrained(value)
+            for key, value in tree.items()
+            if key not in ("freeze", "frozen")
+        }
+    return [_untrained(value) for value in tree] if isinstance(tree, list) else tree

@@ -1,0 +1,61 @@
+"""Embedding pictures and captions with any model that says how it reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from kdmm.errors import InputError
+
+__all__ = ["embed_images", "embed_texts"]
+
+
+def embed_images(model: nn.Module, images: Sequence[Image], batch_size: int = 64) -> Float[Tensor, "N D"]:
+    """Embed N pictures.
+
+    Args:
+        model: gives ``image``.
+        images: of any size and mode.
+        batch_size: pictures at a time.
+    """
+    transform = model.preprocess.image
+    if transform is None:
+        raise InputError(f"{type(model).__name__} reads no pictures.")
+    return _embed(
+        model, "image", [torch.stack([transform(i.convert("RGB")) for i in part]) for part in _parts(images, batch_size)]
+    )
+
+
+def embed_texts(model: nn.Module, texts: Sequence[str], batch_size: int = 256) -> Float[Tensor, "N D"]:
+    """Embed N captions.
+
+    Args:
+        model: gives ``text``.
+        texts: the captions.
+        batch_size: captions at a time.
+    """
+    tokenize = model.preprocess.text
+    if tokenize is None:
+        raise InputError(f"{type(model).__name__} reads no text.")
+    return _embed(model, "text", [tokenize(list(part)) for part in _parts(texts, batch_size)])
+
+
+def _parts(items: Sequence, size: int) -> list[Sequence]:  # type: ignore[type-arg]
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+@torch.no_grad()
+def _embed(model: nn.Module, modality: str, inputs: list[Tensor]) -> Tensor:
+    if not inputs:
+        raise InputError(f"There is nothing to embed: the list for {modality!r} is empty.")
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    try:
+        return torch.cat([model({modality: rows.to(device)})[modality] for rows in inputs])
+    finally:
+        model.train(training)

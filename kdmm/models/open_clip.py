@@ -1,0 +1,106 @@
+"""Models of open_clip as dual encoders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import open_clip
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from kdmm.errors import InputError, nearest
+from kdmm.models.dual_encoder import DualEncoder
+from kdmm.models.preprocess import ImageTransform, OpenClipTokens
+from kdmm.models.towers import ImageTower, TextTower
+
+__all__ = ["OpenClip"]
+
+
+class _OpenClipImage(ImageTower):
+    def __init__(self, visual: nn.Module, width: int, preprocess: ImageTransform) -> None:
+        super().__init__()
+        self.visual = visual
+        self.width = width
+        self.preprocess = preprocess
+
+    def forward(self, image: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N width"]:
+        encoded: Tensor = self.visual(image)
+        return encoded
+
+
+class _OpenClipText(TextTower):
+    def __init__(self, text: nn.Module, width: int, preprocess: OpenClipTokens) -> None:
+        super().__init__()
+        self.text = text
+        self.width = width
+        self.preprocess = preprocess
+
+    def forward(self, text: Int[Tensor, "N T"]) -> Float[Tensor, "N width"]:
+        encoded: Tensor = self.text(text)
+        return encoded
+
+
+def OpenClip(  # noqa: N802  a model to its users, who write it beside DualEncoder in YAML
+    architecture: str, weights: str | None = None, freeze: tuple[str, ...] | list[str] = ()
+) -> DualEncoder:
+    """Build any image-text model of open_clip.
+
+    Args:
+        architecture: a name of ``open_clip.list_models()``, ``hf-hub:<organisation>/<name>``, or ``local-dir:<folder>``
+            (a folder with ``open_clip_config.json``).
+        weights: a tag of ``open_clip.list_pretrained()`` or the path of a checkpoint; ``None`` builds a named
+            architecture with random weights. ``hf-hub:`` and ``local-dir:`` bring their own.
+        freeze: towers that are not trained.
+
+    Raises:
+        InputError: an unknown architecture or tag, or weights that cannot be found or fetched.
+    """
+    schema = architecture.partition(":")[0] if ":" in architecture else None
+    if schema not in (None, "hf-hub", "local-dir"):
+        raise InputError(f"OpenClip.architecture: {architecture!r} begins with neither 'hf-hub:' nor 'local-dir:'.")
+    if schema is None and architecture not in open_clip.list_models():
+        raise InputError(
+            f"OpenClip.architecture: open_clip has no {architecture!r}." + nearest(architecture, open_clip.list_models())
+        )
+    tags = open_clip.list_pretrained_tags_by_model(architecture) if schema is None else []
+    if schema is None and weights is not None and weights not in tags and not Path(weights).exists():
+        raise InputError(
+            f"OpenClip.weights: {weights!r} is neither a file nor one of the tags of {architecture!r}: "
+            f"{', '.join(tags) or 'none'}." + nearest(weights, tags)
+        )
+    if schema is not None and weights is not None:
+        raise InputError(f"OpenClip.weights: {architecture!r} brings its own weights; leave `weights` out.")
+    try:
+        model = open_clip.create_model(
+            architecture,
+            pretrained=weights,
+            force_custom_text=True,  # one layout, `.visual` and `.text`, for every architecture
+            require_pretrained=schema is not None or weights is not None,
+        )
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"OpenClip: {architecture!r} with weights {weights!r} could not be loaded ({error}). Without a network, give "
+            "the path of a checkpoint as `weights`, or 'local-dir:<folder>' as `architecture`."
+        ) from error
+    cfg = open_clip.get_model_preprocess_cfg(model)
+    size = cfg.get("size", 224)
+    transform = ImageTransform(
+        size=size if isinstance(size, int) else int(size[0]),
+        mean=tuple(cfg["mean"]),
+        std=tuple(cfg["std"]),
+        interpolation=cfg.get("interpolation", "bicubic"),
+        resize_mode=cfg.get("resize_mode", "shortest"),
+    )
+    width = int(model.text.output_dim)
+    dual = DualEncoder(
+        _OpenClipImage(model.visual, width, transform),
+        _OpenClipText(model.text, width, OpenClipTokens(architecture)),
+        freeze=freeze,
+        weights_from=weights or (architecture if schema else None),
+        init_logit_bias=None if model.logit_bias is None else float(model.logit_bias),
+    )
+    dual.log_logit_scale.data.copy_(model.logit_scale.data)
+    return dual
+
+
+OpenClip.gives = DualEncoder.gives  # type: ignore[attr-defined]  # read by the check that runs before anything is built

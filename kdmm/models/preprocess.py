@@ -1,0 +1,119 @@
+"""What a model needs done to an image or a caption before it can read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import open_clip
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL.Image import Image
+from torch import Tensor
+
+from kdmm.models.files import locate
+
+__all__ = ["ImagePreprocess", "ImageTransform", "OpenClipTokens", "Preprocess", "TextPreprocess", "TransformerTokens"]
+
+ImagePreprocess = Callable[[Image], Tensor]
+"""One RGB picture to (3, H, W) float32. Compared with ``==`` and hashed, so that two models' equal preprocessing runs once."""
+
+TextPreprocess = Callable[[list[str]], Tensor]
+"""N captions to (N, T) int64 token ids, padded. Compared with ``==`` and hashed."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """A model's own preprocessing, by modality. ``None``: the model does not read that modality from the batch.
+
+    The two callables are picklable and hashable, and equal when they compute the same.
+    """
+
+    image: ImagePreprocess | None = None
+    text: TextPreprocess | None = None
+
+
+@dataclass(frozen=True)
+class ImageTransform:
+    """Resize to a square, scale to [0, 1] and normalize; open_clip's transform for evaluation.
+
+    Args:
+        size: side of the square, pixels.
+        mean: per channel, of values in [0, 1].
+        std: per channel.
+        interpolation: of the resize.
+        resize_mode: ``shortest`` crops the centre, ``longest`` pads, ``squash`` changes the aspect ratio.
+    """
+
+    size: int
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
+
+    def __call__(self, image: Image) -> Tensor:
+        """Return the picture as (3, size, size) float32."""
+        transformed: Tensor = _image_transform(self)(image)
+        return transformed
+
+
+@lru_cache(maxsize=16)
+def _image_transform(settings: ImageTransform) -> Any:
+    cfg = PreprocessCfg(
+        size=settings.size,
+        mean=settings.mean,
+        std=settings.std,
+        interpolation=settings.interpolation,
+        resize_mode=settings.resize_mode,
+    )
+    return image_transform_v2(cfg, is_train=False)
+
+
+@dataclass(frozen=True)
+class TransformerTokens:
+    """A transformers tokenizer, padded to the longest caption of the batch.
+
+    Args:
+        name: a hub name, a folder, or ``package:<module>/<folder>``.
+        context_length: longer captions are cut to this many tokens.
+    """
+
+    name: str
+    context_length: int = 64
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        """Return token ids (N, T), T at most ``context_length``."""
+        tokens: Tensor = transformers_tokenizer(self.name)(
+            texts, return_tensors="pt", padding="longest", truncation=True, max_length=self.context_length
+        ).input_ids
+        return tokens
+
+
+@lru_cache(maxsize=8)
+def transformers_tokenizer(name: str) -> Any:
+    """Load a transformers tokenizer once a process."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(locate(name)))
+
+
+@dataclass(frozen=True)
+class OpenClipTokens:
+    """The tokenizer that an open_clip architecture names, padded to its context length.
+
+    Args:
+        architecture: as for :class:`kdmm.models.OpenClip`.
+    """
+
+    architecture: str
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        """Return token ids (N, T), T the architecture's context length."""
+        tokens: Tensor = _open_clip_tokenizer(self.architecture)(texts)
+        return tokens
+
+
+@lru_cache(maxsize=8)
+def _open_clip_tokenizer(architecture: str) -> Any:
+    return open_clip.get_tokenizer(architecture)

@@ -1,0 +1,122 @@
+"""What the three LightningModules share: one trained model, an objective, an optimizer, metrics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import lightning.pytorch as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from kdmm.errors import NonFiniteLossError
+from kdmm.losses import Objective
+from kdmm.metrics import Retrieval
+from kdmm.modules.optim import Optimization
+from kdmm.outputs import Batch, Outputs
+
+__all__ = ["TrainingModule"]
+
+
+class TrainingModule(pl.LightningModule, ABC):
+    """Trains one model by an objective; a subclass says which model, and beside which teacher.
+
+    Args:
+        objective: the terms and their weights.
+        optimization: the optimizer and its schedule.
+        metrics: by name, each updated with ``(student, teacher, batch)`` on validation and test batches; ``None`` takes
+            the module's own.
+    """
+
+    role: ClassVar[str]
+    """The trained model's name in a batch and as a file: ``student`` or ``teacher``."""
+
+    def __init__(
+        self, objective: Objective, optimization: Optimization, metrics: Mapping[str, Metric] | None = None
+    ) -> None:
+        super().__init__()
+        self.objective = objective
+        self.optimization = optimization
+        self.metrics = nn.ModuleDict(dict(self.default_metrics() if metrics is None else metrics))
+
+    def default_metrics(self) -> dict[str, Metric]:
+        """Return the metrics of a module that is given none."""
+        return {"retrieval": Retrieval()}
+
+    @property
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """The model that is trained."""
+
+    @property
+    def preprocess(self) -> dict[str, Any]:
+        """Each model's preprocessing, by its name in a batch."""
+        return {self.role: self.model.preprocess}
+
+    @abstractmethod
+    def outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
+        """Return the trained model's and the teacher's answer to the batch."""
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer and its schedule for the length of the run."""
+        return self.optimization.configure(self, int(self.trainer.estimated_stepping_batches))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
+        """Return the loss of one batch."""
+        self.objective.progress = self.global_step / max(1, self.trainer.estimated_stepping_batches)
+        student, teacher = self.outputs(batch)
+        loss, parts = self.objective(student, teacher, batch)
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(_not_finite(parts, batch, self.global_step))
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            self.log_parts("train", loss, parts)
+        return loss
+
+    def log_parts(self, stage: str, loss: Tensor, parts: Mapping[str, Tensor]) -> None:
+        """Log a loss, its terms and their weights under the names that dashboards rely on."""
+        values = {f"{stage}/loss": loss.detach(), **{f"{stage}/{name}": value for name, value in parts.items()}}
+        self.log_dict(values, prog_bar=False, on_step=True, on_epoch=False, sync_dist=True)
+        weights = {f"{stage}/weight/{name}": value for name, value in self.objective.weights().items()}
+        self.log_dict(weights, on_step=True, on_epoch=False)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Update the metrics with a validation batch, and log its loss."""
+        student, teacher = self.outputs(batch)
+        loss, _ = self.objective(student, teacher, batch)
+        self.log("val/loss", loss, on_epoch=True, batch_size=len(batch["id"]), sync_dist=True)
+        self._update_metrics(student, teacher, batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Update the metrics with a test batch. The loss is left out: a term's own parameters ended with training."""
+        self._update_metrics(*self.outputs(batch), batch)
+
+    def _update_metrics(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
+        for metric in self.metrics.values():
+            metric.update(student, teacher, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics."""
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: str) -> None:
+        for metric in self.metrics.values():
+            values = metric.compute()
+            self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
+            metric.reset()
+
+
+def _not_finite(parts: Mapping[str, Tensor], batch: Batch, step: int) -> str:
+    found = [f"{name} ({value.item()})" for name, value in parts.items() if not torch.isfinite(value)]
+    ids = list(batch["id"])
+    shown = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+    return (
+        f"The loss is not finite at step {step}: {', '.join(found) or 'the weighted sum'}. The batch holds the samples {shown}. "
+        "Lower the learning rate, lengthen the warm-up, set `trainer.gradient_clip_val`, or look at these samples."
+    )

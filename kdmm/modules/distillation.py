@@ -1,0 +1,70 @@
+"""The distillation step: a student in training beside a teacher that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import nn
+from torchmetrics import Metric
+
+from kdmm.losses import Objective
+from kdmm.metrics import Agreement, Retrieval
+from kdmm.modules.base import TrainingModule
+from kdmm.modules.optim import Optimization
+from kdmm.outputs import Batch, Outputs
+from kdmm.teachers import Teacher
+
+__all__ = ["DistillationModule"]
+
+
+class DistillationModule(TrainingModule):
+    """Trains a student by a teacher (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
+
+    Args:
+        student: the model in training.
+        teacher: never trained, in no checkpoint.
+        objective: hard and soft terms and their weights.
+        optimization: the optimizer and its schedule.
+        metrics: as for :class:`TrainingModule`.
+    """
+
+    role: ClassVar[str] = "student"
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: Teacher,
+        objective: Objective,
+        optimization: Optimization,
+        metrics: Mapping[str, Metric] | None = None,
+    ) -> None:
+        super().__init__(objective, optimization, metrics)
+        self.student = student
+        self.teacher = teacher
+
+    def default_metrics(self) -> dict[str, Metric]:
+        """Return the student's retrieval, the teacher's, for retention, and how far the two agree."""
+        return {
+            **super().default_metrics(),
+            "agreement": Agreement(),
+            "teacher": Retrieval(pair=["teacher.image", "teacher.text"]),
+        }
+
+    @property
+    def model(self) -> nn.Module:
+        """The student."""
+        return self.student
+
+    @property
+    def preprocess(self) -> dict[str, Any]:
+        """The student's preprocessing and the teacher's."""
+        return {"student": self.student.preprocess, "teacher": self.teacher.preprocess}
+
+    def on_fit_start(self) -> None:
+        """Let the teacher look ahead at the data, now that the device is known."""
+        self.teacher.prepare(self.trainer.datamodule, ("train", "val"))
+
+    def outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
+        """Return the student's and the teacher's answer."""
+        return self.student(batch["student"]), self.teacher(batch["teacher"])

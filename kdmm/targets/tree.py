@@ -1,0 +1,167 @@
+"""Checking a whole ``_target_`` tree against the signatures it names, and building it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kdmm.errors import InputError, nearest
+from kdmm.targets.allow import TargetError, refused_argument, resolve
+from kdmm.targets.hints import UNKNOWN, Made, convert, describe, mismatches
+from kdmm.targets.problem import Problem, at, together
+from kdmm.targets.signature import hint_of, made_by, name_of, parameters_of
+
+__all__ = ["arguments_of", "build", "call", "check", "check_call"]
+
+SPECIAL = ("_target_", "_partial_")
+BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+WRONG_INPUT = (ValueError, TypeError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What a constructor raises when an argument is at fault."""
+
+
+def check(tree: Any, path: str = "", allow: Sequence[str] = (), hint: Any = Any) -> list[Problem]:
+    """Return everything that is wrong in a tree, without building anything.
+
+    Args:
+        tree: mappings, lists and scalars.
+        path: where the tree stands in the config.
+        allow: packages that may be named besides kdmm's own list.
+        hint: what the tree should make.
+    """
+    problems: list[Problem] = []
+    made = _stand_in(tree, path, allow, problems)
+    return problems + mismatches(made, hint, path)
+
+
+def check_call(
+    target: Callable[..., Any], arguments: Mapping[str, Any], path: str, allow: Sequence[str] = ()
+) -> list[Problem]:
+    """Return everything that is wrong in the arguments of a target that the caller has chosen."""
+    problems: list[Problem] = []
+    _check_arguments(target, arguments, path, allow, problems, partial=False)
+    return problems
+
+
+def build(tree: Any, path: str = "", allow: Sequence[str] = ()) -> Any:
+    """Check a tree and build it: each node becomes what its target returns, its arguments first.
+
+    Raises:
+        InputError: the tree has problems (all are listed), or a constructor refuses its arguments.
+    """
+    problems = check(tree, path, allow)
+    if problems:
+        raise together(problems)
+    return _build(tree, path, allow)
+
+
+def call(target: Callable[..., Any], arguments: Mapping[str, Any], path: str, allow: Sequence[str] = ()) -> Any:
+    """Check and build the arguments, and call a target that the caller has chosen.
+
+    Raises:
+        InputError: as `build`.
+    """
+    problems = check_call(target, arguments, path, allow)
+    if problems:
+        raise together(problems)
+    return _call(target, arguments, path, allow)
+
+
+def _stand_in(tree: Any, path: str, allow: Sequence[str], problems: list[Problem]) -> Any:
+    """Return the tree with each node replaced by what it will make; problems on the way are added to ``problems``."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            if isinstance(key, str) and key[:1] == key[-1:] == "_" and key not in SPECIAL:
+                problems.append(Problem(at(path, key), "unknown key", ", ".join(SPECIAL), nearest(key, SPECIAL)))
+            if reason := refused_argument(key, value):
+                problems.append(Problem(at(path, key), reason))
+        if "_target_" in tree:
+            return _node(tree, path, allow, problems)
+        return {key: _stand_in(value, at(path, key), allow, problems) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_stand_in(value, at(path, i), allow, problems) for i, value in enumerate(tree)]
+    return tree
+
+
+def _node(node: Mapping[Any, Any], path: str, allow: Sequence[str], problems: list[Problem]) -> Made:
+    partial = node.get("_partial_", False)
+    problems += mismatches(partial, bool, at(path, "_partial_"))
+    arguments = arguments_of(node)
+    try:
+        target = resolve(node["_target_"], at(path, "_target_"), allow)
+    except TargetError as error:
+        problems.append(error.problem)
+        for key, value in arguments.items():
+            _stand_in(value, at(path, key), allow, problems)
+        return UNKNOWN
+    if inspect.isabstract(target):
+        problems.append(Problem(at(path, "_target_"), f"{node['_target_']!r} is abstract", "a class derived from it"))
+    _check_arguments(target, arguments, path, allow, problems, partial is True)
+    return made_by(target, partial is True)
+
+
+def _check_arguments(
+    target: Callable[..., Any],
+    arguments: Mapping[Any, Any],
+    path: str,
+    allow: Sequence[str],
+    problems: list[Problem],
+    partial: bool,
+) -> None:
+    parameters = parameters_of(target)
+    made = {key: _stand_in(value, at(path, key), allow, problems) for key, value in arguments.items()}
+    if parameters is None:
+        return
+    by_name = {name: parameter for name, parameter in parameters.items() if parameter.kind in BY_NAME}
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    for key, value in made.items():
+        if key in by_name:
+            if not _equal(value, by_name[key].default):
+                problems += mismatches(value, hint_of(target, by_name[key]), at(path, key))
+        elif not takes_any or not isinstance(key, str):
+            accepted = ", ".join(by_name) or "no arguments"
+            found = f"unknown argument of {name_of(target)}"
+            problems.append(Problem(at(path, key), found, accepted, nearest(str(key), by_name)))
+    if partial:
+        return
+    for name, parameter in by_name.items():
+        if parameter.default is inspect.Parameter.empty and name not in arguments:
+            found = f"missing argument of {name_of(target)}"
+            problems.append(Problem(at(path, name), found, describe(hint_of(target, parameter))))
+
+
+def _equal(value: Any, default: Any) -> bool:
+    """Whether a value is the default itself, which is right whatever the hint says."""
+    return type(value) is type(default) and isinstance(value, bool | int | float | str | None) and value == default
+
+
+def arguments_of(node: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return what a node passes to its target."""
+    return {key: value for key, value in node.items() if key not in SPECIAL}
+
+
+def _build(tree: Any, path: str, allow: Sequence[str]) -> Any:
+    if isinstance(tree, Mapping):
+        if "_target_" in tree:
+            target = resolve(tree["_target_"], at(path, "_target_"), allow)
+            return _call(target, arguments_of(tree), path, allow, tree.get("_partial_", False))
+        return {key: _build(value, at(path, key), allow) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_build(value, at(path, i), allow) for i, value in enumerate(tree)]
+    return tree
+
+
+def _call(
+    target: Callable[..., Any], arguments: Mapping[str, Any], path: str, allow: Sequence[str], partial: bool = False
+) -> Any:
+    parameters = parameters_of(target) or {}
+    built = {key: _build(value, at(path, key), allow) for key, value in arguments.items()}
+    for key in built.keys() & parameters.keys():
+        built[key] = convert(built[key], hint_of(target, parameters[key]))
+    if partial:
+        return functools.partial(target, **built)
+    try:
+        return target(**built)
+    except WRONG_INPUT as error:
+        raise InputError(f"{path or name_of(target)}: {error}") from error

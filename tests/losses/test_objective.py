@@ -1,0 +1,114 @@
+import math
+
+import pytest
+import torch
+
+from kdmm.errors import InputError
+from kdmm.losses import Affinity, Contrastive, FeatureMatch, Linear, Objective, Scheduled, Weighting
+from tests.losses.data import scalar, unit
+
+B = 6
+STUDENT = {"image": unit(B, 5, 1), "text": unit(B, 5, 2), "logit_scale": scalar(9.0)}
+TEACHER = {"image": unit(B, 7, 3), "text": unit(B, 7, 4), "logit_scale": scalar(12.0)}
+
+
+def terms():
+    return {
+        "hard": Contrastive(["image", "text"]),
+        "affinity": Affinity(["image", "text"], teacher_temperature=0.1),
+        "feature": FeatureMatch("image", "image", student_width=5, teacher_width=7).double(),
+    }
+
+
+def test_total_is_the_weighted_sum_of_parts_and_parts_are_unweighted():
+    parts_of = terms()
+    objective = Objective(parts_of, {"hard": 1.0, "affinity": 0.5, "feature": 1000.0})
+    total, parts = objective(STUDENT, TEACHER, {})
+    assert list(parts) == ["hard", "affinity", "feature"]
+    for name, term in parts_of.items():
+        assert parts[name] == term(STUDENT, TEACHER, {})
+        assert not parts[name].requires_grad
+    torch.testing.assert_close(total.detach(), parts["hard"] + 0.5 * parts["affinity"] + 1000 * parts["feature"])
+
+
+def test_without_weights_each_counts_once():
+    objective = Objective(terms())
+    total, parts = objective(STUDENT, TEACHER, {})
+    assert objective.weights() == {"hard": 1, "affinity": 1, "feature": 1}
+    torch.testing.assert_close(total.detach(), sum(parts.values()))
+
+
+def test_scheduled_weights_follow_progress():
+    objective = Objective({"hard": Contrastive(["image", "text"])}, {"hard": Linear(0, 2)})
+    for progress, weight in ((0.0, 0), (0.25, 0.5), (1.0, 2)):
+        objective.progress = progress
+        total, parts = objective(STUDENT, TEACHER, {})
+        assert objective.weights() == {"hard": weight}
+        assert total == weight * parts["hard"]
+
+
+def test_a_weighting_of_ones_own_can_be_given():
+    class Largest(Weighting):
+        def check(self, names):
+            assert tuple(names) == ("hard", "affinity", "feature")
+
+        def weights(self, progress):
+            return {}
+
+        def forward(self, parts, progress):
+            return torch.stack(list(parts.values())).max()
+
+    total, parts = Objective(terms(), Largest())(STUDENT, TEACHER, {})
+    assert total == max(parts.values())
+
+
+def test_parameters_of_terms_are_the_objectives():
+    objective = Objective(terms(), {"hard": 1, "affinity": 1, "feature": 0})
+    names = ["terms.feature.projection.map.weight", "terms.feature.projection.map.bias"]
+    assert [name for name, _ in objective.named_parameters()] == names
+    assert list(objective.state_dict()) == names
+    total, _ = objective(STUDENT, TEACHER, {})
+    total.backward()
+    for parameter in objective.parameters():  # weight 0 gives gradient 0, which DDP needs, not None
+        assert (parameter.grad == 0).all()
+
+
+def test_scalars_that_no_term_reads_get_zero_gradient_as_ddp_needs():
+    student = {**STUDENT, "logit_scale": scalar(9.0, True), "logit_bias": scalar(-10.0, True)}
+    objective = Objective({"feature": FeatureMatch("image", "image", student_width=5, teacher_width=7)})
+    total, parts = objective(student, TEACHER, {})
+    total.backward()
+    assert total == parts["feature"]
+    assert student["logit_scale"].grad == 0
+    assert student["logit_bias"].grad == 0
+
+
+def test_parts_show_which_term_is_not_finite():
+    broken = {**STUDENT, "text": STUDENT["text"] * math.nan}
+    total, parts = Objective(terms())(broken, TEACHER, {})
+    assert not total.isfinite()
+    assert {name: bool(part.isfinite()) for name, part in parts.items()} == {
+        "hard": False,
+        "affinity": False,
+        "feature": True,
+    }
+
+
+def test_terms_and_weights_of_different_names_are_refused():
+    with pytest.raises(
+        InputError, match=r"Terms: hard, affinity, feature\. Weights: hard, afinity, feature.*'affinity'"
+    ):
+        Objective(terms(), {"hard": 1, "afinity": 1, "feature": 1})
+    with pytest.raises(InputError, match="Weights: hard"):
+        Objective(terms(), Scheduled({"hard": 1}))
+
+
+def test_an_objective_needs_a_term():
+    with pytest.raises(InputError, match="terms is empty"):
+        Objective({})
+
+
+@pytest.mark.parametrize("name", ["loss", "type", "keys", "a.b", "a/b", "", "two words"])
+def test_names_that_logs_or_torch_use_otherwise_are_refused(name):
+    with pytest.raises(InputError, match="another name"):
+        Objective({name: Contrastive(["image", "text"])})

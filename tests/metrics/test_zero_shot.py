@@ -1,0 +1,124 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdmm.errors import InputError
+from kdmm.metrics import TEMPLATES, ZeroShot
+
+NAMES = ("cat", "dog", "pear", "apple", "boat", "train")
+
+
+def encode_text(prompts: list[str]) -> Tensor:
+    """The class's own axis, a little turned by each template."""
+    rows = []
+    for prompt in prompts:
+        row = [float(name in prompt.split()) for name in (*NAMES, *(f"{name}." for name in NAMES))]
+        rows.append([a + b for a, b in zip(row[:6], row[6:], strict=True)] + [len(prompt) / 100])
+    return torch.tensor(rows)
+
+
+def prepared(**arguments: object) -> ZeroShot:
+    metric = ZeroShot(NAMES, **({"k": [1, 3]} | arguments))
+    metric.prepare(encode_text)
+    return metric
+
+
+def images(num: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(num, 7, generator=generator), dim=-1), torch.randint(5, (num,), generator=generator)
+
+
+def update(metric: ZeroShot, embeddings: Tensor, labels: Tensor, ids: list[str], present: Tensor | None = None) -> None:
+    flags = {} if present is None else {"present/image": present}
+    metric.update({"image": embeddings, **flags}, {}, {"id": ids, "label": labels})
+
+
+def test_values_are_those_of_brute_force_and_classes_that_do_not_occur_do_not_count() -> None:
+    embeddings, labels = images(80)
+    metric, ids = prepared(), [str(i) for i in range(80)]
+    for start in (0, 30, 60):
+        part = slice(start, start + 30)
+        update(metric, embeddings[part], labels[part], ids[part])
+    update(metric, embeddings[:9], labels[:9], ids[:9])  # come again
+    weights = []
+    for name in NAMES:
+        prompts = [encode_text([template.format(name)])[0].double() for template in TEMPLATES]
+        mean = sum(prompt / prompt.norm() for prompt in prompts)
+        weights.append(mean / mean.norm())
+    order = (embeddings.double() @ torch.stack(weights).T).argsort(dim=1, descending=True).tolist()
+    right = [label in row[:1] for row, label in zip(order, labels.tolist(), strict=True)]
+    found = metric.compute()
+    assert found["zero_shot/top1"] == pytest.approx(sum(right) / 80)
+    top3 = sum(label in row[:3] for row, label in zip(order, labels.tolist(), strict=True)) / 80
+    assert found["zero_shot/top3"] == pytest.approx(top3)
+    by_class = [[ok for ok, label in zip(right, labels.tolist(), strict=True) if label == c] for c in range(5)]
+    assert found["zero_shot/mean_per_class"] == pytest.approx(sum(sum(oks) / len(oks) for oks in by_class) / 5)
+    assert found.keys() == {"zero_shot/top1", "zero_shot/top3", "zero_shot/mean_per_class"}
+
+
+def test_the_templates_name_every_class_right() -> None:
+    metric = prepared(k=[1])
+    update(metric, F.normalize(torch.eye(7)[:6], dim=-1), torch.arange(6), list(NAMES))
+    assert metric.compute() == {"zero_shot/top1": 1.0, "zero_shot/mean_per_class": 1.0}
+    assert all(template.count("{}") == 1 for template in TEMPLATES)
+
+
+def test_samples_without_a_picture_do_not_count() -> None:
+    metric = prepared(k=[1])
+    labels = torch.tensor([0, 1, -1])  # the last has neither picture nor label
+    update(metric, torch.eye(7)[:3], labels, ["a", "b", "c"], torch.tensor([True, True, False]))
+    assert metric.compute()["zero_shot/top1"] == 1
+
+
+def test_collapsed_embeddings_have_accuracy_zero() -> None:
+    metric = ZeroShot(NAMES, k=[1])
+    metric.prepare(lambda prompts: torch.ones(len(prompts), 4))
+    update(metric, torch.ones(6, 4), torch.arange(6), list(NAMES))
+    assert metric.compute() == {"zero_shot/top1": 0.0, "zero_shot/mean_per_class": 0.0}
+
+
+def test_prompts_are_asked_for_before_samples_and_again_after_reset() -> None:
+    metric = prepared()
+    metric.reset()
+    with pytest.raises(RuntimeError, match="prepare"):
+        update(metric, *images(3), ["a", "b", "c"])
+    metric.prepare(encode_text)
+    update(metric, *images(3), ["a", "b", "c"])
+
+
+def test_two_halves_merged_are_the_whole() -> None:
+    embeddings, labels = images(40)
+    ids = [str(i) for i in range(40)]
+    whole, first, second = prepared(), prepared(), prepared()
+    update(whole, embeddings, labels, ids)
+    update(first, embeddings[:25], labels[:25], ids[:25])
+    update(second, embeddings[20:], labels[20:], ids[20:])
+    first.merge_state(second)
+    assert first.compute() == whole.compute()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"class_names": ["cat", "dog", "cat"], "k": [1]}, "'cat' is given twice"),
+        ({"class_names": ["cat", "dog", "pear"]}, r"k: \[1, 5\] given with 3 class names; top-5 would always be 1"),
+        ({"class_names": NAMES, "templates": ["a photo of a {}.", "a photo"]}, r"'a photo' given; .* as one {}"),
+        ({"class_names": NAMES, "templates": ["a {name}"]}, "'a {name}' given"),
+        ({"class_names": NAMES, "templates": []}, "write the class name's place"),
+    ],
+)
+def test_wrong_settings_are_named(arguments: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ZeroShot(**arguments)
+
+
+def test_wrong_batches_are_named() -> None:
+    with pytest.raises(InputError, match="labels from 2 to 6, but there are 6 class names; labels are 0 to 5"):
+        update(prepared(), torch.eye(7)[:2], torch.tensor([6, 2]), ["a", "b"])
+    with pytest.raises(InputError, match="ZeroShot reads 'kind' from the batch, which holds only id, label"):
+        update(prepared(label="kind"), *images(1), ["a"])
+    metric = prepared()
+    update(metric, *images(2), ["a", "b"], torch.tensor([False, False]))
+    with pytest.raises(InputError, match="no sample with a picture"):
+        metric.compute()

@@ -1,0 +1,172 @@
+import copy
+
+import pytest
+import torch
+from tests.conftest import MINILM
+from torch import nn
+
+from kdmm.errors import InputError
+from kdmm.models import BagOfTokens, DualEncoder, TimmImage, save_model
+from kdmm.models.preprocess import Preprocess
+from kdmm.teachers import FromRun, Frozen, Precomputed
+from kdmm.views import EVAL_VIEW
+
+
+class Batchy(nn.Module):
+    """A teacher with everything that training could move: batch norm, dropout, a parameter."""
+
+    preprocess = Preprocess()
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.norm = nn.BatchNorm1d(2)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, batch):
+        return {"image": self.dropout(self.norm(self.linear(batch["image"])))}
+
+
+class Holder(nn.Module):
+    def __init__(self, teacher):
+        super().__init__()
+        self.student = nn.Linear(3, 2)
+        self.teacher = teacher
+
+
+def test_nothing_that_trains_the_holder_reaches_the_teacher():
+    model = Batchy()
+    holder = Holder(Frozen(model)).train()
+    before = copy.deepcopy(model.state_dict())
+    batch = {"image": torch.randn(5, 3)}
+    first, second = holder.teacher(batch)["image"], holder.teacher(batch)["image"]
+    assert torch.equal(first, second)
+    assert not first.requires_grad
+    assert not model.training
+    assert not model.norm.training
+    holder.requires_grad_(True)
+    assert not any(p.requires_grad for p in model.parameters())
+    assert set(holder.state_dict()) == {"student.weight", "student.bias"}
+    assert len(list(holder.parameters())) == 2
+    assert not list(holder.teacher.buffers())
+    holder.load_state_dict(holder.state_dict(), strict=True)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_teacher_moves_with_its_holder():
+    model = Batchy()
+    holder = Holder(Frozen(model)).to(torch.float64)
+    assert model.linear.weight.dtype == torch.float64
+    Holder(Frozen(model)).to("meta")
+    assert model.linear.weight.device.type == "meta"
+    assert holder.teacher.online() is holder.teacher
+
+
+def test_a_random_teacher_is_refused(tmp_path):
+    model = DualEncoder(TimmImage("tf_efficientnet_lite0", 32, stages=1), BagOfTokens(MINILM, 8), 8)
+    with pytest.raises(InputError, match="a random teacher teaches nothing"):
+        Frozen(model)
+    with pytest.raises(InputError, match="There is no run"):
+        FromRun(str(tmp_path / "nothing"))
+    (tmp_path / "begun").mkdir()
+    with pytest.raises(InputError, match="is not finished"):
+        FromRun(str(tmp_path / "begun"))
+
+
+class FakeData:
+    """Three samples with two captions between them; a view shifts the picture's mean."""
+
+    fingerprint = "fake"
+    ids = ("a", "b", "c")
+
+    def __init__(self):
+        self.asked = 0
+
+    def texts(self, splits):
+        return ["red", "a blue bird"]
+
+    def views_loader(self, split, views, preprocess, batch_size):
+        self.asked += 1
+        for view in views:
+            rows = torch.stack([self.picture(sample, view) for sample in self.ids])
+            yield {"id": list(self.ids), "view": [view] * 3, "image": rows}
+
+    @classmethod
+    def picture(cls, sample, view):
+        generator = torch.Generator().manual_seed(100 * cls.ids.index(sample) + view + 1)
+        return torch.randn(3, 32, 32, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    tree = {
+        "_target_": "kdmm.models.DualEncoder",
+        "image": {"_target_": "kdmm.models.TimmImage", "name": "tf_efficientnet_lite0", "image_size": 32, "stages": 2},
+        "text": {"_target_": "kdmm.models.BagOfTokens", "tokenizer": MINILM, "embedding_width": 8},
+        "embed_dim": 8,
+    }
+    model = DualEncoder(TimmImage("tf_efficientnet_lite0", 32, stages=2), BagOfTokens(MINILM, 8), 8)
+    folder = tmp_path_factory.mktemp("teacher-run")
+    save_model(folder / "teacher.safetensors", model, tree)
+    return folder
+
+
+def ask(views):
+    return {
+        "id": ["c", "a", "b"],
+        "view": views,
+        "caption": ["a blue bird", None, "red"],
+        "present/image": torch.tensor([True, True, False]),
+        "present/text": torch.tensor([True, False, True]),
+    }
+
+
+def test_precomputed_answers_equal_the_running_teachers(trained, tmp_path):
+    online = FromRun(str(trained))
+    stored = Precomputed(online, views=3, store=str(tmp_path), batch_size=2)
+    data = FakeData()
+    stored.prepare(data, ["train", "val"])
+    for views in ([2, 0, 1], [EVAL_VIEW, 1, EVAL_VIEW]):
+        batch = ask(views)
+        answer = stored(batch)
+        images = torch.stack([data.picture("c", views[0]), data.picture("a", views[1])])
+        texts = online.preprocess.text(["a blue bird", "red"])
+        flags = {name: batch[name] for name in ("present/image", "present/text")}
+        expected = online({"image": images, "text": texts, **flags})
+        assert set(answer) == set(expected)
+        for name, value in expected.items():
+            torch.testing.assert_close(answer[name], value, atol=1e-6, rtol=1e-5)
+
+
+def test_stored_answers_are_read_back_and_belong_to_one_teacher(trained, tmp_path):
+    first = Precomputed(FromRun(str(trained)), views=2, store=str(tmp_path))
+    first.prepare(FakeData(), ["train"])
+    again, data = Precomputed(FromRun(str(trained)), views=2, store=str(tmp_path)), FakeData()
+    again.prepare(data, ["train"])
+    assert data.asked == 0
+    batch = ask([1, 0, 1])
+    assert all(torch.equal(value, first(batch)[name]) for name, value in again(batch).items())
+    other = FromRun(str(trained))
+    other.model.log_logit_scale.data.add_(1e-3)
+    changed, data = Precomputed(other, views=2, store=str(tmp_path)), FakeData()
+    changed.prepare(data, ["train"])
+    assert data.asked == 1
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_what_was_not_computed_is_named(trained):
+    stored = Precomputed(FromRun(str(trained)), views=2)
+    stored.prepare(FakeData(), ["train"])
+    with pytest.raises(InputError, match=r"no image \('c', 2\).*views: 2"):
+        stored(ask([2, 0, 1]))
+    with pytest.raises(InputError, match="at least 1 view"):
+        Precomputed(FromRun(str(trained)), views=0)
+
+
+def test_a_damaged_store_is_named(trained, tmp_path):
+    Precomputed(FromRun(str(trained)), views=1, store=str(tmp_path)).prepare(FakeData(), ["train"])
+    path = next(tmp_path.glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(InputError, match="is damaged"):
+        Precomputed(FromRun(str(trained)), views=1, store=str(tmp_path)).prepare(FakeData(), ["train"])
