@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import Any, Protocol, runtime_checkable
 
 __all__ = ["is_plain", "print_error", "print_rich", "print_table"]
 
 
-def is_plain(stream: IO[str]) -> bool:
+@runtime_checkable
+class _Stream(Protocol):
+    def isatty(self) -> bool: ...
+
+
+def is_plain(stream: _Stream) -> bool:
     """Whether a stream is no terminal: a file or a pipe gets lines that other programs can read."""
     return not stream.isatty() or os.environ.get("TERM") == "dumb"
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from kdmm import config as configuration
 from kdmm import targets
-from kdmm.analysis.report import Report
 from kdmm.callbacks import Checkpoints, MetricsCsv, SkippedSamples, StepSeed, Wandb, progress
 from kdmm.config import Config
 from kdmm.errors import InputError
@@ -92,8 +92,7 @@ def fit(
         NonFiniteLossError: a term became NaN or infinite.
         InterruptedRunError: SIGINT or SIGTERM; the state is saved.
     """
-    settings = configuration.load(config, overrides)
-    configuration.check(settings, allow=tuple(allow))
+    settings = configuration.load(config, overrides, tuple(allow))
     folder = ROOT / settings.name
     last = _claim(folder, settings, resume, overwrite)
     with _quiet():
@@ -101,12 +100,9 @@ def fit(
         callbacks, checkpoints = _callbacks(settings, folder, tuple(allow))
         _open(folder, settings, overwrite)
         began = time.monotonic()
-        trainer = pl.Trainer(
-            **_trainer_settings(settings),
-            default_root_dir=folder,
-            logger=_loggers(settings, folder, last, tuple(allow)),
-            callbacks=callbacks,
-        )
+        arguments = {**_trainer_settings(settings, callbacks), "default_root_dir": folder, "callbacks": callbacks}
+        arguments["logger"] = _loggers(settings, folder, last, tuple(allow))
+        trainer = targets.call(pl.Trainer, arguments, "trainer", tuple(allow))
         trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
         if checkpoints.monitor is not None:
             state = torch.load(checkpoints.best_path, map_location="cpu", weights_only=True)["state_dict"]
@@ -157,10 +153,7 @@ def evaluate(
     role = path.stem
     with _quiet():
         tree = {**settings.module, role: load_model(path, allow=tuple(allow))}
-        if "teacher" in tree and role == "student":
-            teacher = targets.build(settings.module["teacher"], allow=tuple(allow), path="module.teacher")
-            tree["teacher"] = teacher.online()
-        module = targets.build(tree, allow=tuple(allow), path="module")
+        module = targets.build(tree, allow=tuple(allow), path="module").online()
         datamodule = targets.build(settings.data, allow=tuple(allow), path="data")
         datamodule.use(module.preprocess)
         trainer = pl.Trainer(
@@ -184,13 +177,15 @@ def evaluate(
     return metrics
 
 
-def report(runs: Sequence[str | Path], output: str | Path | None = None) -> Report:
+def report(runs: Sequence[str | Path], output: str | Path | None = None) -> Any:
     """Compare finished runs in one table.
 
     Args:
         runs: their folders.
         output: a Markdown file to write the table to.
     """
+    from kdmm.analysis.report import Report
+
     table = Report.from_runs([Path(run) for run in runs])
     if output is not None:
         Path(output).write_text(table.to_markdown() + "\n", encoding="utf-8")
@@ -243,12 +238,13 @@ def _build(settings: Config, allow: tuple[str, ...]) -> tuple[TrainingModule, An
     return module, data
 
 
-def _trainer_settings(settings: Config) -> dict[str, Any]:
+def _trainer_settings(settings: Config, callbacks: list[pl.Callback]) -> dict[str, Any]:
     return {
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 10,
         **settings.trainer,
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
         "use_distributed_sampler": False,  # the DataModule shards over ranks itself, so that data order is its own
     }
 
@@ -326,11 +322,7 @@ def _teacher_run(settings: Config) -> str | None:
 def _retention(metrics: Mapping[str, float], split: str) -> dict[str, float]:
     """Return how much of the teacher's retrieval the student keeps, where both were measured."""
     own = {name.removeprefix(f"{split}/"): value for name, value in metrics.items()}
-    of_teacher = {
-        name.removeprefix("teacher_image_to_teacher_text/"): value
-        for name, value in own.items()
-        if name.startswith("teacher_image_to_teacher_text/")
-    }
+    of_teacher = {name.removeprefix("teacher/"): value for name, value in own.items() if name.startswith("teacher/")}
     return {f"{split}/{name}": value for name, value in retention(own, of_teacher).items()} if of_teacher else {}
 
 

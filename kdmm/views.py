@@ -1,4 +1,4 @@
-"""Views: randomness drawn from (sample id, view), so that an augmentation can be replayed anywhere and is stored nowhere."""
+"""Views: randomness drawn from (sample id, view), so that an augmentation is replayed anywhere and stored nowhere."""
 
 from __future__ import annotations
 

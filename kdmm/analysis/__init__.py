@@ -1,1 +1,21 @@
-""""""
+"""What is made of finished runs and models: reports, intervals, speed and arithmetic cost."""
+
+from kdmm.analysis.compute import forward_flops, training_flops
+from kdmm.analysis.intervals import Interval, mean_interval, paired_difference
+from kdmm.analysis.record import DataRecord, ParameterCount, RunRecord
+from kdmm.analysis.report import Report
+from kdmm.analysis.throughput import Throughput, images_per_second
+
+__all__ = [
+    "DataRecord",
+    "Interval",
+    "ParameterCount",
+    "Report",
+    "RunRecord",
+    "Throughput",
+    "forward_flops",
+    "images_per_second",
+    "mean_interval",
+    "paired_difference",
+    "training_flops",
+]

@@ -29,7 +29,10 @@ def read_with_base(path: Path) -> dict[Any, Any]:
         return tree
     if not isinstance(base, str):
         raise InputError(f"{path}: base: found {base!r}; accepted: one path, relative to this file.")
-    below = _read(path.parent / base)
+    try:
+        below = _read(path.parent / base)
+    except InputError as error:
+        raise InputError(f"{path}: base: {error}") from error
     if "base" in below:
         raise InputError(f"{path}: base: {base} has a base itself. Only one is allowed: merge the two.")
     return cast(dict[Any, Any], merged(below, tree))

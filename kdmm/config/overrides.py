@@ -11,19 +11,25 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kdmm.errors import nearest
 from kdmm.targets import Problem
+from kdmm.targets.problem import closest
 
 __all__ = ["apply", "merged"]
+
+KEEP, DROP = "_keep_", "_drop_"
 
 
 def merged(below: Any, above: Any) -> Any:
     """Return ``above`` over ``below``, without changing either: mappings key by key, all else replaced.
 
-    A node whose ``_target_`` differs replaces the one below whole: its arguments belong to another target.
+    A node whose ``_target_`` differs replaces the one below whole, for its arguments belong to another target, except
+    those that it names in ``_keep_``. A mapping's ``_drop_`` names the keys that it does not take over.
     """
     if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
         return _copied(above)
     if "_target_" in below and above.get("_target_", below["_target_"]) != below["_target_"]:
-        return _copied(above)
+        below = {key: value for key, value in below.items() if key in above.get(KEEP, ())}
+    below = {key: value for key, value in below.items() if key not in above.get(DROP, ())}
+    above = {key: value for key, value in above.items() if key not in (KEEP, DROP)}
     both = {key: merged(below[key], above[key]) if key in above else _copied(below[key]) for key in below}
     return both | {key: _copied(value) for key, value in above.items() if key not in below}
 
@@ -80,7 +86,7 @@ def _place(holder: Any, part: str) -> Any:
 
 def _unknown(override: str, parts: list[str], holder: Any) -> Problem:
     names = [str(key) for key in holder] if isinstance(holder, dict) else []
-    accepted = ", ".join(names)
+    accepted = closest(parts[-1], names)
     if isinstance(holder, list):
         accepted = f"0 to {len(holder) - 1}" if holder else ""
     return Problem("", f"override {override!r}: there is no {'.'.join(parts)!r}", accepted, nearest(parts[-1], names))

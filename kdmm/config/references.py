@@ -18,7 +18,7 @@ __all__ = ["resolved"]
 REFERENCE = re.compile(r"\$\{[\w.\[\]]+\}")
 MISSING = "???"  # OmegaConf's word for a value still to be given
 MAX_DEPTH = 50  # of nesting: deeper is a setting that contains itself
-MAX_VALUES = 100_000  # more is a file made to fill the memory
+MAX_VALUES = 20_000  # more is a file made to fill the memory
 
 
 class _EndlessError(Exception):

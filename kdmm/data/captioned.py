@@ -38,7 +38,9 @@ class Captioned(Source):
         self.seed = seed
         self.keep = keep
         if not 0 < fraction <= 1:
-            raise InputError(f"Captioned.fraction: {fraction} given; it is a part of the concepts, above 0 and at most 1.")
+            raise InputError(
+                f"Captioned.fraction: {fraction} given; it is a part of the concepts, above 0 and at most 1."
+            )
 
     def __str__(self) -> str:
         return f"Captioned({self.source}, {self.fraction}, keep={self.keep!r})"

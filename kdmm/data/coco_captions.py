@@ -30,9 +30,7 @@ class CocoCaptions(Source):
         images: the folder of the images, or one a split.
     """
 
-    def __init__(
-        self, annotations: str | Path | Mapping[str, str], images: str | Path | Mapping[str, str]
-    ) -> None:
+    def __init__(self, annotations: str | Path | Mapping[str, str], images: str | Path | Mapping[str, str]) -> None:
         self.annotations = annotations
         self.images = images
         for setting, value in (("annotations", annotations), ("images", images)):
@@ -84,7 +82,7 @@ class CocoCaptions(Source):
         except KeyError as error:
             raise InputError(f"CocoCaptions.annotations: {path}: an entry lacks the key {error}.") from error
         raise InputError(
-            f"CocoCaptions.annotations: {path} has neither COCO's `annotations` nor Karpathy's `sentences` in its images."
+            f"CocoCaptions.annotations: {path} has neither COCO's `annotations` nor Karpathy's `sentences`."
         )
 
     def _coco(self, content: Mapping[str, Any], path: Path, split: Split) -> list[Sample]:
@@ -110,7 +108,9 @@ class CocoCaptions(Source):
         found: dict[Split, list[Sample]] = {}
         for row in rows:
             if row["split"] not in KARPATHY_SPLITS:
-                raise InputError(f"CocoCaptions.annotations: {path}: {row['filename']!r} has the split {row['split']!r}.")
+                raise InputError(
+                    f"CocoCaptions.annotations: {path}: {row['filename']!r} has the split {row['split']!r}."
+                )
             split = KARPATHY_SPLITS[row["split"]]
             name = str(row.get("cocoid", row.get("imgid", row["filename"])))
             found.setdefault(split, []).append(

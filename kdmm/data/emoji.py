@@ -99,7 +99,11 @@ class Emoji(Source):
             emoji.config.load_language(language)
         classes = {name: number for number, name in enumerate(self.categories())}
         places = _places()
-        wanted = {"train": set(range(FOLDS)) - {self.fold}, "val": {"val"}, "test": {self.fold}}[split]
+        parts: dict[Split, set[int | str]] = {
+            "train": {fold for fold in range(FOLDS) if fold != self.fold},
+            "val": {"val"},
+            "test": {self.fold},
+        }
         return [
             Sample(
                 id=each.code,
@@ -110,7 +114,7 @@ class Emoji(Source):
                 origin=f"emoji {each.text} ({each.picture.name})",
             )
             for each in _catalogue()
-            if places[each.concept] in wanted and self._takes(each)
+            if places[each.concept] in parts[split] and self._takes(each)
         ]
 
     def _takes(self, each: _Emoji) -> bool:
@@ -132,7 +136,7 @@ class Emoji(Source):
 
 def _plain(name: str) -> str:
     """Turn ``:face_with_tongue:`` into plain words."""
-    return " ".join(name.strip(":").replace("_", " ").replace("’", "'").split())
+    return " ".join(name.strip(":").replace("_", " ").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").split())
 
 
 def _check_names(setting: str, given: Sequence[str], accepted: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """Which emoji show the same thing: variants of one concept stay on one side of a split.
 
-Names come from Unicode's CLDR. Four steps make a concept of a name: skin tones go; words that tell variants apart (gender,
-direction, size, colour) go; "X with Y" and "X face" join X where X is an emoji itself; and `ALIKE` joins what is drawn
-alike under other names, found by comparing all pictures pixel by pixel.
+Names come from Unicode's CLDR. Four steps make a concept of a name: skin tones go; words that tell variants apart
+(gender, direction, size, colour) go; "X with Y" and "X face" join X where X is an emoji itself; and `ALIKE` joins what
+is drawn alike under other names, found by comparing all pictures pixel by pixel.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ clock faces, and 30 families that Twemoji draws as four silhouettes."""
 
 FLAGS = frozenset({"1f3f3", "1f3f4", "1f3c1", "1f6a9", "1f38c"})  # white, black, chequered, triangular, crossed
 SKIN_TONE = re.compile(r" (?:medium-light|medium-dark|light|medium|dark) skin tone")
-VARIANTS = frozenset(
-    "man woman person men women people boy girl child adult "
-    "up down left right up-left up-right down-left down-right up-down left-right upwards downwards leftwards rightwards "
-    "left-facing right-facing front-facing oncoming facing tilted pointed curving clockwise counterclockwise "
-    "horizontally vertically horizontal vertical increasing decreasing raised lowered small large medium medium-small "
-    "open closed black white red green blue orange yellow purple brown pink grey light".split()
+VARIANT_WORDS = (
+    "man woman person men women people boy girl child adult",
+    "up down left right up-left up-right down-left down-right up-down left-right",
+    "upwards downwards leftwards rightwards left-facing right-facing front-facing oncoming facing tilted pointed",
+    "curving clockwise counterclockwise horizontally vertically horizontal vertical increasing decreasing",
+    "raised lowered small large medium medium-small open closed",
+    "black white red green blue orange yellow purple brown pink grey light",
 )
+VARIANTS = frozenset(word for line in VARIANT_WORDS for word in line.split())
 DETAILS = frozenset({"with", "without", "in", "on", "at", "behind", "over"})
 
 ALIKE = (

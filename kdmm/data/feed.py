@@ -77,6 +77,19 @@ class Feed(ABC):
     def __len__(self) -> int:
         """Return the number of samples, over all ranks."""
 
+    @property
+    @abstractmethod
+    def samples(self) -> Sequence[Sample]:
+        """The list of all samples.
+
+        Raises:
+            InputError: the feed has none.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, int]:
+        """Return how many of what there are, for reports."""
+
     @abstractmethod
     def training_request(self, turn: Turn) -> Any:
         """Return what to read for one training batch; it can be pickled."""
@@ -104,10 +117,24 @@ class Indexed(Feed):
 
     def __init__(self, samples: Sequence[Sample], name: str, seed: int) -> None:
         super().__init__(name, seed)
-        self.samples = samples
+        self._samples = samples
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self._samples)
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """All of them."""
+        return self._samples
+
+    def describe(self) -> dict[str, int]:
+        """Count samples, images, captions and concepts."""
+        return {
+            "samples": len(self),
+            "images": sum(sample.image is not None for sample in self._samples),
+            "captions": sum(len(sample.captions) for sample in self._samples),
+            "concepts": len({sample.id if sample.group is None else sample.group for sample in self._samples}),
+        }
 
     def training_request(self, turn: Turn) -> list[tuple[int, int]]:
         """Return (position, pass) of each sample."""
@@ -123,7 +150,7 @@ class Indexed(Feed):
 
     def read(self, request: list[tuple[int, int]]) -> list[tuple[Sample | BadSample, int]]:
         """Look the samples up."""
-        return [(self.samples[row], number) for row, number in request]
+        return [(self._samples[row], number) for row, number in request]
 
 
 @lru_cache(maxsize=8)  # two passes of each of a few sources are in use at once

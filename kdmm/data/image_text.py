@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
 import PIL
 import torch
 import torchvision
+from lightning.fabric.utilities.apply_func import move_data_to_device
 from PIL.Image import Image
 
-from kdmm.data.batches import ENTRIES, BatchMaker, Failure, Recipe
+from kdmm.data.batches import ENTRIES, BatchMaker, Recipe, map_tensors
 from kdmm.data.feed import Feed, Place
 from kdmm.data.loader import EvaluationLoader, Loader, Position, TrainingLoader
-from kdmm.data.sample import Sample
 from kdmm.data.source import SPLITS, Source, Split
-from kdmm.data.view_loader import ViewLoader
+from kdmm.data.view_loader import MODEL, ViewLoader
 from kdmm.distributed import rank, world_size
 from kdmm.errors import InputError, nearest
 from kdmm.models.preprocess import Preprocess
@@ -26,17 +26,19 @@ from kdmm.models.preprocess import Preprocess
 __all__ = ["ImageTextDataModule"]
 
 ONLY_SOURCE = "data"
+SomeLoader = TypeVar("SomeLoader", bound=Loader)
 
 
 class ImageTextDataModule(pl.LightningDataModule):
     """Batches of images and captions for a student and its teacher, from one or several sources.
 
-    An epoch is one pass over the first source; the other sources go round beside it, each with passes of its own, so that
-    the batch sizes state the ratio of paired and unpaired samples. The first source is validated and tested on.
+    An epoch is one pass over the first source; the other sources go round beside it, each with passes of its own, so
+    that the batch sizes state the ratio of paired and unpaired samples. The first source is validated and tested on.
 
-    Which samples training batch n of an epoch holds is a pure function of (seed, epoch, n, rank, number of ranks), and a
-    view's augmentation and caption of (sample id, view): neither workers nor resuming change them. (:class:`kdmm.data.WebDataset`
-    adds the number of workers.) Set ``use_distributed_sampler=False`` in the Trainer: ranks share the samples out here.
+    Which samples training batch n of an epoch holds is a pure function of (seed, epoch, n, rank, number of ranks), and
+    a view's augmentation and caption of (sample id, view): neither workers nor resuming change them.
+    (:class:`kdmm.data.WebDataset` adds the number of workers.) Set ``use_distributed_sampler=False`` in the Trainer:
+    ranks share the samples out here.
 
     Args:
         sources: one, or several by name.
@@ -47,9 +49,12 @@ class ImageTextDataModule(pl.LightningDataModule):
         workers: processes that read; 0 reads in the training process.
         bad_samples: whether an image or caption that cannot be read stops the run or is left out and listed.
         seed: of the data order.
-        eval_batch_size: samples a process takes for a batch of validation and testing; ``null``: as the first source in
-            training.
-        caption: which of several captions a training batch takes; in evaluation it is the first, and ``captions`` holds all.
+        eval_batch_size: samples a process takes for a batch of validation and testing; ``null``: as the first source
+            in training.
+        caption: which of several captions a training batch takes; in evaluation it is the first, and ``captions``
+            holds all.
+        remember: keep the preprocessed images of all ``views`` in memory, once they are made; each worker keeps its
+            own.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class ImageTextDataModule(pl.LightningDataModule):
         seed: int = 0,
         eval_batch_size: int | None = None,
         caption: Literal["random", "first"] = "random",
+        remember: bool = False,
     ) -> None:
         super().__init__()
         self.sources = dict(sources) if isinstance(sources, Mapping) else {ONLY_SOURCE: sources}
@@ -77,6 +83,11 @@ class ImageTextDataModule(pl.LightningDataModule):
         self.bad_samples = bad_samples
         self.seed = seed
         self.caption = caption
+        self.remember = remember
+        if remember and views is None:
+            raise InputError(
+                "remember: true keeps the pictures of `views`, and `views` is null; set how many there are."
+            )
         for setting, value, least in (
             ("eval_batch_size", self.eval_batch_size, 1),
             ("views", 1 if views is None else views, 1),
@@ -85,9 +96,10 @@ class ImageTextDataModule(pl.LightningDataModule):
             if value < least:
                 raise InputError(f"{setting}: {value} given; it is at least {least}.")
         self._preprocess: dict[str, Preprocess] | None = None
-        self._position = Position()
+        self._start = (0, 0)
+        self._positions: list[Position] = []
         self._feeds: dict[tuple[str, Split], Feed] = {}
-        self._samples: dict[tuple[str, Split], Sequence[Sample]] = {}
+        self._loaders: list[Loader] = []
 
     def use(self, preprocess: Mapping[str, Preprocess]) -> None:
         """Set what each model reads.
@@ -102,7 +114,9 @@ class ImageTextDataModule(pl.LightningDataModule):
 
     def position(self, epoch: int, batch: int) -> None:
         """Let training begin, or go on, with a batch of an epoch. Lightning's checkpoints do this by themselves."""
-        self._position.move(epoch, batch)
+        self._start = (epoch, batch)
+        for position in self._positions:
+            position.move(epoch, batch)
 
     def setup(self, stage: str) -> None:
         """Read the sources of a stage, so that what is wrong with them shows before anything else is begun.
@@ -125,8 +139,10 @@ class ImageTextDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> TrainingLoader:
         """Return this rank's training batches, from `position` on."""
         feeds = {name: self._feed(name, "train") for name in self.sources}
-        maker = self._maker(feeds)
-        return TrainingLoader(maker, self.workers, feeds, self.counts, self._place(), self._position)
+        maker = self._maker(feeds, self._models(), self.views, self.remember)
+        position = Position(*self._start)
+        self._positions.append(position)
+        return self._opened(TrainingLoader(maker, self.workers, feeds, self.counts, self._place(), position))
 
     def val_dataloader(self) -> Loader | list[Any]:
         """Return this rank's part of the first source's val split; an empty list if it has none."""
@@ -152,12 +168,11 @@ class ImageTextDataModule(pl.LightningDataModule):
         Raises:
             InputError: a source gives no list of its samples.
         """
-        feeds = {name: self._listed(name, split) for name in self._names(split)}
-        recipe = Recipe(
-            {"model": Preprocess(image=preprocess.image)}, self.augment, None, self.caption, self.bad_samples, rank()
-        )
-        maker = BatchMaker(feeds, recipe, prefixed=len(self.sources) > 1)
-        return ViewLoader(maker, self.workers, feeds, tuple(views), batch_size)
+        feeds = {name: self._feed(name, split) for name in self._names(split)}
+        samples = {name: feed.samples for name, feed in feeds.items()}
+        image_alone = {MODEL: Preprocess(image=preprocess.image)}
+        maker = self._maker(feeds, image_alone, views=None)  # the numbers given are views, not passes
+        return self._opened(ViewLoader(maker, self.workers, samples, tuple(views), batch_size))
 
     def texts(self, splits: Iterable[Split]) -> list[str]:
         """Return every caption of these splits once, in a fixed order.
@@ -170,14 +185,14 @@ class ImageTextDataModule(pl.LightningDataModule):
                 caption
                 for split in splits
                 for name in self._names(split)
-                for sample in self._listed(name, split).samples
+                for sample in self._feed(name, split).samples
                 for caption in sample.captions
             )
         )
 
     def examples(self, split: Split, count: int) -> list[tuple[Image, str]]:
         """Return up to ``count`` images with their first captions, spread evenly over a split of the first source."""
-        pairs = [each for each in self._listed(self.first, split).samples if each.image is not None and each.captions]
+        pairs = [each for each in self._feed(self.first, split).samples if each.image is not None and each.captions]
         chosen = [pairs[n * len(pairs) // count] for n in range(count)] if count < len(pairs) else pairs
         return [(each.image.open(), each.captions[0]) for each in chosen if each.image is not None]
 
@@ -188,14 +203,19 @@ class ImageTextDataModule(pl.LightningDataModule):
 
     @property
     def fingerprint(self) -> str:
-        """Names what decides the pixels of every view: images by path, size and time, the augmentation, the versions."""
+        """Names what decides the pixels of every view: images (path, size, time), augmentation, versions."""
         digest = hashlib.blake2b(digest_size=16)
-        facts = [[repr(transform) for transform in self.augment], PIL.__version__, torchvision.__version__, torch.__version__]
+        facts = [
+            [repr(transform) for transform in self.augment],
+            PIL.__version__,
+            torchvision.__version__,
+            torch.__version__,
+        ]
         digest.update(json.dumps(facts).encode())
         for split in SPLITS:
             for name in self._names(split):
                 if split in self.sources[name].splits:
-                    for sample in self._listed(name, split).samples:
+                    for sample in self._feed(name, split).samples:
                         image = "" if sample.image is None else sample.image.identity()
                         digest.update(f"{split} {name} {sample.id} {image}\n".encode())
         return digest.hexdigest()
@@ -208,3 +228,70 @@ class ImageTextDataModule(pl.LightningDataModule):
         if key not in self._feeds:
             self._feeds[key] = self.sources[name].feed(split, name, self.seed)
         return self._feeds[key]
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch; a tensor that models share is moved once.
+
+        Args:
+            batch: from one of the loaders.
+            device: where to.
+            dataloader_idx: the loader's number.
+        """
+        return map_tensors(batch, lambda tensor: move_data_to_device(tensor, device))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_feeds": {}, "_loaders": [], "_positions": []}  # what was read is read again
+
+    def teardown(self, stage: str) -> None:
+        """End the workers of the stage's loaders.
+
+        Args:
+            stage: that has ended.
+        """
+        for loader in self._loaders:
+            loader.close()
+        self._loaders.clear()
+        self._positions.clear()
+
+    def _evaluation(self, split: Split) -> Loader:
+        feed = self._feed(self.first, split)
+        maker = self._maker({self.first: feed}, self._models(), self.views)
+        return self._opened(
+            EvaluationLoader(maker, self.workers, self.first, feed, self.eval_batch_size, self._place())
+        )
+
+    def _models(self) -> dict[str, Preprocess]:
+        if self._preprocess is None:
+            raise InputError("The DataModule does not know the models: call `use` with each one's `preprocess` first.")
+        return self._preprocess
+
+    def _maker(
+        self,
+        feeds: Mapping[str, Feed],
+        preprocess: Mapping[str, Preprocess],
+        views: int | None,
+        remember: bool = False,
+    ) -> BatchMaker:
+        recipe = Recipe(preprocess, self.augment, views, self.caption, self.bad_samples, rank(), remember)
+        return BatchMaker(feeds, recipe, prefixed=len(self.sources) > 1)
+
+    def _opened(self, loader: SomeLoader) -> SomeLoader:
+        self._loaders.append(loader)
+        return loader
+
+    def _place(self) -> Place:
+        return Place(rank(), world_size(), max(1, self.workers))
+
+
+def _counts(batch_size: int | Mapping[str, int], sources: Sequence[str]) -> dict[str, int]:
+    counts = dict(batch_size) if isinstance(batch_size, Mapping) else dict.fromkeys(sources, batch_size)
+    for name in (*counts, *sources):
+        if name not in sources:
+            raise InputError(
+                f"batch_size: unknown source {name!r}. Sources: {', '.join(sources)}.{nearest(name, sources)}"
+            )
+        if name not in counts:
+            raise InputError(f"batch_size: none given for the source {name!r}.")
+        if counts[name] < 1:
+            raise InputError(f"batch_size: {counts[name]} given for {name!r}; at least 1 sample is needed.")
+    return {name: counts[name] for name in sources}

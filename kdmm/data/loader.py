@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from kdmm.data.batches import BatchMaker, Failure, start_worker
+from kdmm.data.batches import BatchMaker, Failure, map_tensors, start_worker
 from kdmm.data.feed import Feed, Place, Turn
 from kdmm.errors import InputError
 
@@ -20,9 +21,9 @@ __all__ = ["EvaluationLoader", "Loader", "Position", "TrainingLoader"]
 class Position:
     """The next training batch: ``batch`` of the pass ``epoch`` over the first source."""
 
-    def __init__(self) -> None:
-        self.epoch = 0
-        self.batch = 0
+    def __init__(self, epoch: int = 0, batch: int = 0) -> None:
+        self.epoch = epoch
+        self.batch = batch
 
     def move(self, epoch: int, batch: int) -> None:
         """Go to a batch."""
@@ -49,6 +50,7 @@ class Loader(ABC):
             maker,
             batch_size=None,
             sampler=_Plan(self),
+            collate_fn=_Carried,
             num_workers=workers,
             worker_init_fn=start_worker if workers else None,
             persistent_workers=workers > 0,
@@ -70,10 +72,31 @@ class Loader(ABC):
         Raises:
             InputError: a sample is bad, or a source cannot go on.
         """
-        for batch in self._loader:
+        for batch in self.made():
             if isinstance(batch, Failure):
                 raise InputError(batch.message)
             yield batch
+
+    def made(self) -> Iterator[dict[str, Any] | Failure]:
+        """Yield batches as the workers made them."""
+        for carried in self._loader:
+            yield carried.content
+
+    def close(self) -> None:
+        """End the workers; a new iteration starts others."""
+        iterator, self._loader._iterator = self._loader._iterator, None
+        if isinstance(iterator, _MultiProcessingDataLoaderIter):
+            iterator._shutdown_workers()  # DataLoader has no public way to end workers that persist
+
+
+class _Carried:
+    """Carries a batch through DataLoader, which would make lists of its tuples and split the tensors that it shares."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def pin_memory(self) -> _Carried:
+        return _Carried(map_tensors(self.content, torch.Tensor.pin_memory))
 
 
 class _Plan(Sampler[Mapping[str, Any]]):
@@ -117,8 +140,9 @@ class TrainingLoader(Loader):
         self.batches = len(feeds[self.first]) // (counts[self.first] * place.world)
         if not self.batches:
             raise InputError(
-                f"batch_size: {counts[self.first]} on {place.world} process(es) is more than the {len(feeds[self.first])} "
-                f"training samples of the source {self.first!r}, and an incomplete batch is left out. Set a smaller one."
+                f"batch_size: {counts[self.first]} on each of {place.world} process(es) is more than the source "
+                f"{self.first!r} has: {len(feeds[self.first])} training samples. Set a smaller one: an incomplete "
+                "batch is left out."
             )
 
     def __len__(self) -> int:
@@ -157,8 +181,8 @@ class TrainingLoader(Loader):
         fixed = [name for name, feed in self.feeds.items() if feed.depends_on_readers]
         if fixed and state["readers"] != self.place.readers:
             raise InputError(
-                f"workers: the run was started with {state['readers']}, and the order of the source {fixed[0]!r} depends on it. "
-                "Resume with the same number (0 and 1 are the same)."
+                f"workers: the run was started with {state['readers']}, and the order of the source {fixed[0]!r} "
+                "depends on it. Resume with the same number (0 and 1 are the same)."
             )
         self.position.move(state["epoch"], state["batch"])
 
@@ -166,8 +190,8 @@ class TrainingLoader(Loader):
 class EvaluationLoader(Loader):
     """Every sample once, over all ranks, in order: rank r takes each r-th of ``world``.
 
-    All ranks have the same number of batches, of nearly equal size. A rank that has fewer samples than batches gives its
-    last one again; its id tells.
+    All ranks have the same number of batches, of nearly equal size. A rank that has fewer samples than batches gives
+    its last one again; its id tells.
 
     Args:
         maker: answers the requests.
@@ -178,15 +202,14 @@ class EvaluationLoader(Loader):
         place: this process.
     """
 
-    def __init__(
-        self, maker: BatchMaker, workers: int, name: str, feed: Feed, batch_size: int, place: Place
-    ) -> None:
+    def __init__(self, maker: BatchMaker, workers: int, name: str, feed: Feed, batch_size: int, place: Place) -> None:
         super().__init__(maker, workers)
         self.name = name
         self.feed = feed
         most = -(-len(feed) // place.world)
         self.batches = -(-most // batch_size)
-        self.rows = list(range(place.rank, len(feed), place.world)) or [len(feed) - 1]
+        rows = list(range(place.rank, len(feed), place.world)) or [len(feed) - 1]
+        self.rows = rows + rows[-1:] * (self.batches - len(rows))
 
     def __len__(self) -> int:
         return self.batches
@@ -199,4 +222,4 @@ class EvaluationLoader(Loader):
 
 def _even_parts(rows: Sequence[int], parts: int) -> Iterator[Sequence[int]]:
     for part in range(parts):
-        yield rows[part * len(rows) // parts : (part + 1) * len(rows) // parts] or rows[-1:]
+        yield rows[part * len(rows) // parts : (part + 1) * len(rows) // parts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from kdmm.data.texts import TextSource
 from kdmm.errors import InputError
@@ -42,7 +43,7 @@ class MovieReviews(TextSource):
         return [every[number * len(every) // self.limit] for number in range(self.limit)]
 
     def _fragments(self) -> Iterator[tuple[str, str]]:
-        with open(locate(FILE), encoding="utf-8", newline="") as file:
+        with Path(locate(FILE)).open(encoding="utf-8", newline="") as file:
             for row, review in enumerate(csv.DictReader(file), start=1):
                 for sentence in SENTENCE_END.split(MARKUP.sub("\n", review["text"])):
                     words = sentence.split()

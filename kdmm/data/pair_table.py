@@ -21,7 +21,8 @@ BYTES, PATH = "bytes", "path"  # what Hugging Face's data sets call the two fiel
 class PairTable(Source):
     """A row is an image with its captions; without an image a text alone, without a caption an image alone.
 
-    The file is read into memory, in Parquet with the images' bytes; take :class:`kdmm.data.WebDataset` for more than fits.
+    The file is read into memory, in Parquet with the images' bytes; take :class:`kdmm.data.WebDataset` for more than
+    fits.
 
     Args:
         path: a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file.
@@ -42,7 +43,7 @@ class PairTable(Source):
         path: str | Path,
         image: str | None = "image",
         caption: str | Sequence[str] | None = "caption",
-        id: str | None = None,  # noqa: A002  the field's name in the batch, and in most tables
+        id: str | None = None,
         split: str | None = None,
         group: str | None = None,
         labels: Sequence[str] = (),
@@ -156,7 +157,9 @@ def _label(value: Any, column: str, origin: str) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):
-        raise InputError(f"{origin}: the label column {column!r} holds {_show(value)}; a class number is needed.") from None
+        raise InputError(
+            f"{origin}: the label column {column!r} holds {_show(value)}; a class number is needed."
+        ) from None
 
 
 def _show(value: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from kdmm.errors import InputError
 
@@ -25,7 +25,7 @@ class ImageRef:
 
     Args:
         path: its file, or the name it had where ``data`` was found.
-        data: the file's bytes, or another object with Python's buffer protocol; ``None``: they are in the file ``path``.
+        data: the file's bytes, or another object with Python's buffer protocol; ``None``: they are in ``path``.
         background: what shows through transparent parts, RGB.
     """
 
@@ -48,10 +48,12 @@ class ImageRef:
             raise InputError("this is a folder, no file") from None
         except PermissionError:
             raise InputError("this file may not be read") from None
-        except Image.UnidentifiedImageError:
+        except UnidentifiedImageError:
             raise InputError(self._unidentified()) from None
         except Exception as error:  # Pillow's decoders raise errors of any class on broken files
-            raise InputError(f"the image is broken: {str(error).splitlines()[0] if str(error) else repr(error)}") from error
+            raise InputError(
+                f"the image is broken: {str(error).splitlines()[0] if str(error) else repr(error)}"
+            ) from error
 
     def identity(self) -> str:
         """Return what changes when the image does: its path, size and time of change, or its bytes' hash."""

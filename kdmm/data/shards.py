@@ -10,9 +10,9 @@ import tarfile
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import braceexpand
+from braceexpand import braceexpand
 from webdataset import tariterators
 
 from kdmm.errors import InputError, nearest
@@ -36,13 +36,15 @@ def expand(urls: str | Sequence[str], setting: str) -> list[str]:
     patterns = [urls] if isinstance(urls, str) else list(urls)
     shards = [shard for pattern in patterns for shard in _braces(pattern, setting)]
     if not shards:
-        raise InputError(f"{setting}: no shards given. Give a path or URL, with braces for several: shards/{{000..099}}.tar.")
+        raise InputError(
+            f"{setting}: no shards given. Give a path or URL, with braces for several: shards/{{000..099}}.tar."
+        )
     for shard in shards:
         found = SCHEME.match(shard)
         if found and found[1].lower() not in WEB and not Path(shard).exists():
             raise InputError(
-                f"{setting}: {shard!r} is refused: shards are paths, http:// or https:// URLs. `{found[1]}:` is not read, "
-                "since WebDataset starts programs for such URLs."
+                f"{setting}: {shard!r} is refused: shards are paths, http:// or https:// URLs. `{found[1]}:` is not "
+                "read, since WebDataset starts programs for such URLs."
             )
         if not _is_web(shard) and not Path(shard).is_file():
             folder = Path(shard).parent
@@ -65,7 +67,7 @@ def read_shard(shard: str) -> Iterator[dict[str, Any]]:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"The shard {shard!r} cannot be read: {_first_line(error)}. It may be cut off; fetch it again or leave it out."
+            f"The shard {shard!r} cannot be read: {_first_line(error)}. If it is cut off, fetch it again."
         ) from error
 
 
@@ -82,8 +84,8 @@ def count_samples(shard: str) -> int:
 
 def _braces(pattern: str, setting: str) -> list[str]:
     try:
-        return list(braceexpand.braceexpand(pattern))
-    except braceexpand.UnbalancedBracesError as error:
+        return list(braceexpand(pattern))
+    except ValueError as error:
         raise InputError(f"{setting}: the braces of {pattern!r} do not match.") from error
 
 
@@ -91,12 +93,12 @@ def _is_web(shard: str) -> bool:
     return shard.lower().startswith(("http://", "https://"))
 
 
-def _open(shard: str) -> IO[bytes]:
+def _open(shard: str) -> io.BufferedIOBase:
     if _is_web(shard):
         response = urllib.request.urlopen(shard, timeout=TIMEOUT_S)
         length = response.headers.get("Content-Length")
         return io.BufferedReader(_Counted(response, None if length is None else int(length)))
-    file = Path(shard).open("rb")
+    file = Path(shard).open("rb")  # noqa: SIM115  the caller closes it
     if shard.endswith(".tar"):  # a tar cut off between two members reads like a whole one
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - len(END)))

@@ -75,6 +75,6 @@ def check_ids(samples: Sequence[Sample], source: str) -> None:
         other = seen.setdefault(sample.id, sample)
         if other is not sample:
             raise InputError(
-                f"{source}: the id {sample.id!r} stands at {other.origin} and at {sample.origin}. Give every sample its "
-                "own id, or no id column to number the rows."
+                f"{source}: the id {sample.id!r} stands at {other.origin} and at {sample.origin}. Give every sample "
+                "its own id, or no id column to number the rows."
             )

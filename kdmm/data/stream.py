@@ -26,8 +26,8 @@ class _Span:
     """What to read: a stretch of a lane.
 
     A lane is an endless sequence of samples. It is the concatenation of passes of ``length`` samples; in each, the
-    shards are shuffled and the lane takes every ``lanes``-th of them, again if they are too few, and not all if they are
-    too many.
+    shards are shuffled and the lane takes every ``lanes``-th of them, again if they are too few, and not all if they
+    are too many.
 
     Args:
         lane: its number.
@@ -77,13 +77,25 @@ class Stream(Feed):
     def __len__(self) -> int:
         return self.total
 
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """Refuse: there is no list."""
+        raise InputError(
+            f"The source {self.name!r} is read from front to back and gives no list of its samples. What looks at all "
+            "of them, such as a precomputed teacher, needs a PairTable or CocoCaptions."
+        )
+
+    def describe(self) -> dict[str, int]:
+        """Count samples and shards."""
+        return {"samples": self.total, "shards": len(self.shards)}
+
     def training_request(self, turn: Turn) -> _Span:
         """Return the stretch of a lane that makes this batch."""
         world, rank = turn.place.world, turn.place.rank
         if len(self.shards) < world:
             raise InputError(
-                f"The source {self.name!r} has {len(self.shards)} shards for {world} processes; each needs one of its own. "
-                "Write more and smaller shards, or train on fewer devices."
+                f"The source {self.name!r} has {len(self.shards)} shards for {world} processes; each needs one of its "
+                "own. Write more and smaller shards, or train on fewer devices."
             )
         lanes = max(1, min(turn.place.readers, len(self.shards) // world))
         lane = turn.batch % lanes
@@ -168,8 +180,8 @@ class _Cursor:
                 return found
         self.number = None
         raise InputError(
-            f"The shards of the source {self.stream.name!r} hold {self.offset} samples where {self.stream.total} were stated. "
-            "Correct WebDataset.samples."
+            f"The shards of the source {self.stream.name!r} hold {self.offset} samples where {self.stream.total} were "
+            "stated. Correct WebDataset.samples."
         )
 
 

@@ -63,8 +63,8 @@ def read_table(path: Path, columns: Sequence[str], separator: str | None, settin
         table = readers[path.suffix.lower()]()
     else:
         raise InputError(
-            f"{setting}: {str(path)!r} ends in {path.suffix!r}; tables are {', '.join(readers)}. For a text file of another "
-            "name, set `separator`."
+            f"{setting}: {str(path)!r} ends in {path.suffix!r}; tables are {', '.join(readers)}. For a text file of "
+            "another name, set `separator`."
         )
     if not table.rows:
         raise InputError(f"{setting}: {str(path)!r} has no rows.")
@@ -108,15 +108,17 @@ def _read_csv(path: Path, columns: Sequence[str], separator: str) -> Table:
                     if not row:  # an empty line
                         continue
                     raise InputError(
-                        f"{path}, row {len(chosen[0]) + 1} (line {reader.line_num}) has {len(row)} columns, and the header "
-                        f"has {len(header)}. Put a value with {separator!r} in it between quotation marks."
+                        f"{path}, row {len(chosen[0]) + 1} (line {reader.line_num}) has {len(row)} columns, and the "
+                        f"header has {len(header)}. Put a value with {separator!r} in it between quotation marks."
                     )
                 for column, place in zip(chosen, places, strict=True):
                     column.append(row[place])
         except csv.Error as error:
             raise InputError(f"{path}, line {reader.line_num}: {error}.") from error
         except UnicodeDecodeError as error:
-            raise InputError(f"{path}, after line {reader.line_num}: the text is not UTF-8 ({error.reason}).") from error
+            raise InputError(
+                f"{path}, after line {reader.line_num}: the text is not UTF-8 ({error.reason})."
+            ) from error
     return Table(path, dict(zip(columns, chosen, strict=True)), len(chosen[0]))
 
 
@@ -153,16 +155,13 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> Table:
 def _values(column: Any) -> list[Any]:
     """Return a column's values; bytes, also inside ``{bytes, path}``, as buffers of the column's own memory."""
     if any(is_bytes(column.type) for is_bytes in BYTES):
-        return [value.as_buffer() for value in column]
+        return [_value(cell) for cell in column]
     if pyarrow.types.is_struct(column.type):
-        return [
-            None
-            if not value.is_valid
-            else {name: field.as_buffer() if isinstance(field, _BINARY) else field.as_py() for name, field in value.items()}
-            for value in column
-        ]
+        return [{name: _value(cell) for name, cell in row.items()} if row.is_valid else None for row in column]
     values: list[Any] = column.to_pylist()
     return values
 
 
-_BINARY = (pyarrow.BinaryScalar, pyarrow.LargeBinaryScalar)
+def _value(cell: Any) -> Any:
+    is_bytes = any(is_kind(cell.type) for is_kind in BYTES)
+    return cell.as_buffer() if is_bytes and cell.is_valid else cell.as_py()

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from kdmm.data.texts import TextSource
 from kdmm.data.tables import existing_file
+from kdmm.data.texts import TextSource
 from kdmm.models.files import locate
 
 __all__ = ["Vocabulary"]

@@ -20,12 +20,13 @@ class WebDataset(Source):
     A sample is the files of one name: ``.jpg``, ``.jpeg``, ``.png`` or ``.webp``, and ``.txt`` or ``.json`` with the
     caption, or a list of them, under ``caption``. Its id is the shard's file name and its own.
 
-    Shards are dealt out to processes and to their workers, anew for every pass, and samples are shuffled in a buffer. Which
-    samples a batch holds depends on the number of workers too, so a run is resumed with the same number. A worker
+    Shards are dealt out to processes and to their workers, anew for every pass, and samples are shuffled in a buffer.
+    Which samples a batch holds depends on the number of workers too, so a run is resumed with the same number. A worker
     that resumes reads its shards of the pass again up to where it was, without decoding them.
 
     Args:
-        urls: paths or URLs of the train shards, with braces for several (``shards/{000..099}.tar``), or one entry a split.
+        urls: paths or URLs of the train shards, with braces for several (``shards/{000..099}.tar``), or one entry a
+            split.
         samples: how many samples the train shards hold, or one number a split; ``None`` counts local shards by their
             headers. A pass ends after as many.
         shuffle: samples in the buffer that each reader draws from; 0 keeps the order within a shard.
@@ -76,7 +77,8 @@ class WebDataset(Source):
         if total is None:
             if any(shard.lower().startswith("http") for shard in shards):
                 raise InputError(
-                    f"WebDataset.samples: shards behind URLs are not counted. State how many samples the {split} shards hold."
+                    f"WebDataset.samples: shards behind URLs are not counted. State how many samples those of {split} "
+                    "hold."
                 )
             total = sum(count_samples(shard) for shard in shards)
         if total < 1:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from kdmm.distributed import gather, global_mean, row_counts
-from kdmm.losses.affinities import two_way_affinities, zero_absent
+from kdmm.distributed import global_mean, row_counts
+from kdmm.losses.affinities import two_way_affinities
 from kdmm.losses.precision import full_precision
 from kdmm.losses.term import (
     Term,
@@ -59,25 +60,26 @@ def affinity_divergence(
     Returns:
         This rank's share of the loss; 0 where no rank has both a row and a column. The teacher gets no gradient.
     """
-    counts = row_counts(student_first)
-    student_first, teacher_first = zero_absent(student_first, valid_first), zero_absent(teacher_first, valid_first)
-    student_second, teacher_second = (
-        zero_absent(student_second, valid_second),
-        zero_absent(teacher_second, valid_second),
-    )
-    teacher_first, teacher_second = teacher_first.detach(), teacher_second.detach()
+    # Only rows that are there: of a batch with many unpaired texts, most of the B x B matrix would be masked.
+    student_first, teacher_first = student_first[valid_first], teacher_first[valid_first].detach()
+    student_second, teacher_second = student_second[valid_second], teacher_second[valid_second].detach()
     teacher_scale = teacher_scale.detach() if isinstance(teacher_scale, Tensor) else teacher_scale
-    firsts, seconds = gather(valid_first, False, counts), gather(valid_second, False, counts)
-    student = two_way_affinities(student_first, student_second, student_scale, firsts, seconds, counts)
-    teacher = two_way_affinities(teacher_first, teacher_second, teacher_scale, firsts, seconds, counts, grad=False)
-    forth = global_mean(row_divergence(student[0], teacher[0]), valid_first)
-    return (forth + global_mean(row_divergence(student[1], teacher[1]), valid_second)) / 2
+    counts = row_counts(student_first), row_counts(student_second)
+    student = two_way_affinities(student_first, student_second, student_scale, *counts)
+    teacher = two_way_affinities(teacher_first, teacher_second, teacher_scale, *counts, grad=False)
+    forth, back = (row_divergence(ours, theirs) for ours, theirs in zip(student, teacher, strict=True))
+    return (_mean_of_rows(forth, sum(counts[1])) + _mean_of_rows(back, sum(counts[0]))) / 2
+
+
+def _mean_of_rows(values: Float[Tensor, "B"], columns: int) -> Float[Tensor, ""]:
+    """Return this rank's share of the mean; 0 where the rows had nothing to be compared with."""
+    return global_mean(values, torch.full(values.shape, columns > 0, device=values.device))
 
 
 def row_divergence(student: Float[Tensor, "B N"], teacher: Float[Tensor, "B N"]) -> Float[Tensor, "B"]:
     """Return KL(softmax(teacher) || softmax(student)) of each row; exactly 0 where the logits are equal.
 
-    So a row without a valid column is 0 too: the masked value, far from zero, swallows both models' logits alike.
+    A row without columns is NaN.
     """
     target = teacher.softmax(1)
     expected_gap = (teacher - student).mul_(target).sum(1)  # in place: one matrix less

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kdmm.distributed import gather, global_mean, row_counts, rows_here
-from kdmm.losses.affinities import one_way_affinities, two_way_affinities, zero_absent
+from kdmm.losses.affinities import two_way_affinities
 from kdmm.losses.precision import full_precision
 from kdmm.losses.term import Term, both_present, checked_choice, checked_pair, named_pair, scale_of
 from kdmm.outputs import Batch, Outputs, read
@@ -19,6 +19,7 @@ __all__ = [
     "Duplicates",
     "caption_labels",
     "negative_log_likelihood",
+    "pairs_alone",
     "positives",
     "sigmoid_contrast",
     "softmax_contrast",
@@ -57,13 +58,12 @@ def softmax_contrast(
     Returns:
         This rank's share of the loss; 0 where no rank has a pair.
     """
-    valid = _all_true(first) if valid is None else valid
-    first, second, counts = zero_absent(first, valid), zero_absent(second, valid), row_counts(first)
-    everywhere = gather(valid, False, counts)
-    positive = positives(labels, everywhere, counts)
-    forth, back = two_way_affinities(first, second, scale, everywhere, everywhere, counts)
-    forward = global_mean(negative_log_likelihood(forth, positive), valid)
-    return (forward + global_mean(negative_log_likelihood(back, positive), valid)) / 2
+    first, second, labels = pairs_alone(first, second, labels, valid)
+    counts, every = row_counts(first), _all_true(first)
+    positive = positives(labels, counts, first.device)
+    forth, back = two_way_affinities(first, second, scale, counts, counts)
+    forward = global_mean(negative_log_likelihood(forth, positive), every)
+    return (forward + global_mean(negative_log_likelihood(back, positive), every)) / 2
 
 
 @full_precision
@@ -95,26 +95,37 @@ def sigmoid_contrast(
     Returns:
         This rank's share of the loss; 0 where no rank has a pair.
     """
-    valid = _all_true(first) if valid is None else valid
-    first, second, counts = zero_absent(first, valid), zero_absent(second, valid), row_counts(first)
-    everywhere = gather(valid, False, counts)
-    positive = positives(labels, everywhere, counts)
-    logits = one_way_affinities(first, gather(second, counts=counts), scale, everywhere)
+    first, second, labels = pairs_alone(first, second, labels, valid)
+    counts = row_counts(first)
+    positive = positives(labels, counts, first.device)
+    logits = (scale * first) @ gather(second, counts=counts).T
     logits += bias
-    return global_mean(F.softplus(torch.where(positive, -logits, logits)).sum(1), valid)
+    return global_mean(F.softplus(torch.where(positive, -logits, logits)).sum(1), _all_true(first))
+
+
+def pairs_alone(
+    first: Float[Tensor, "B D"],
+    second: Float[Tensor, "B D"],
+    labels: Int[Tensor, "B"] | None,
+    valid: Bool[Tensor, "B"] | None,
+) -> tuple[Float[Tensor, "P D"], Float[Tensor, "P D"], Int[Tensor, "P"] | None]:
+    """Return the rows that are pairs, so that a batch with much unpaired data costs no more than its pairs."""
+    if valid is None:
+        return first, second, labels
+    return first[valid], second[valid], None if labels is None else labels[valid]
 
 
 def positives(
-    labels: Int[Tensor, "B"] | None, valid: Bool[Tensor, "N"], counts: tuple[int, ...]
+    labels: Int[Tensor, "B"] | None, counts: tuple[int, ...], device: torch.device
 ) -> Bool[Tensor, "B N"]:
-    """Return which valid samples of all ranks share the label of each sample here; only itself without labels."""
-    everyone = torch.arange(len(valid), device=valid.device) if labels is None else gather(labels, False, counts)
-    return (everyone[rows_here(counts), None] == everyone) & valid
+    """Return which samples of all ranks share the label of each sample here; only itself without labels."""
+    everyone = torch.arange(sum(counts), device=device) if labels is None else gather(labels, False, counts)
+    return everyone[rows_here(counts), None] == everyone
 
 
 def negative_log_likelihood(logits: Float[Tensor, "B N"], positive: Bool[Tensor, "B N"]) -> Float[Tensor, "B"]:
-    """Return the mean of -log softmax over each row's positives; finite, but meaningless, in a row without any."""
-    chosen = torch.where(positive, logits, 0.0).sum(1) / positive.sum(1).clamp(min=1)
+    """Return the mean of -log softmax over each row's positives; each has one at least, its own."""
+    chosen = torch.where(positive, logits, 0.0).sum(1) / positive.sum(1)
     return logits.logsumexp(1) - chosen
 
 

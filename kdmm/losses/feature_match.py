@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kdmm.distributed import global_mean
-from kdmm.losses.affinities import zero_absent
 from kdmm.losses.precision import full_precision
 from kdmm.losses.projection import Projection
 from kdmm.losses.term import Term, both_present, checked_choice
@@ -42,12 +42,11 @@ def feature_distance(
     Returns:
         This rank's share of the loss; 0 where no rank has a valid sample.
     """
-    u = F.normalize(zero_absent(student, valid), dim=1)
-    v = F.normalize(zero_absent(teacher.detach(), valid), dim=1)
-    if distance == "mse":
-        return global_mean((u - v).square().mean(1), valid)
+    u, v = F.normalize(student[valid], dim=1), F.normalize(teacher.detach()[valid], dim=1)
+    squares = (u - v).square()
     # half the squared difference is 1 - cosine for unit vectors, and exact where they are close
-    return global_mean((u - v).square().sum(1) / 2, valid)
+    distances = squares.mean(1) if distance == "mse" else squares.sum(1) / 2
+    return global_mean(distances, torch.ones_like(distances, dtype=torch.bool))
 
 
 class FeatureMatch(Term):

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kdmm.distributed import gather, global_mean, row_counts
-from kdmm.losses.affinities import one_way_affinities, zero_absent
-from kdmm.losses.contrastive import Duplicates, caption_labels, negative_log_likelihood, positives
+from kdmm.losses.contrastive import Duplicates, caption_labels, negative_log_likelihood, pairs_alone, positives
 from kdmm.losses.precision import full_precision
 from kdmm.losses.projection import Projection
 from kdmm.losses.term import Term, both_present, checked_choice, checked_pair, checked_temperature, named_pair, scale_of
@@ -42,11 +42,11 @@ def anchored_contrast(
     Returns:
         This rank's share of the loss; 0 where no rank has a pair.
     """
-    student, teacher = F.normalize(zero_absent(student, valid), dim=1), zero_absent(teacher, valid)
+    student, teacher, labels = pairs_alone(student, teacher, labels, valid)
     counts = row_counts(student)
-    everywhere = gather(valid, False, counts)
-    logits = one_way_affinities(student, gather(teacher, False, counts), scale, everywhere)
-    return global_mean(negative_log_likelihood(logits, positives(labels, everywhere, counts)), valid)
+    logits = (scale * F.normalize(student, dim=1)) @ gather(teacher, False, counts).T
+    likelihood = negative_log_likelihood(logits, positives(labels, counts, student.device))
+    return global_mean(likelihood, torch.ones_like(likelihood, dtype=torch.bool))
 
 
 class InteractiveContrastive(Term):

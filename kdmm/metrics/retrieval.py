@@ -21,9 +21,10 @@ class Retrieval(EmbeddingMetric):
 
     Gives, for ``pair=["image", "text"]``: ``image_to_text/recall@1``, ..., ``image_to_text/median_rank``,
     ``image_to_text/mean_rank``, ``image_to_text/queries`` (how many there were), the same under ``text_to_image/``, and
-    ``recall@1``, ...: the mean of both directions. If one side is the teacher's, as in
-    ``pair=["student.image", "teacher.text"]`` - the student's image tower searches the teacher's text index - names are
-    ``student_image_to_teacher_text/recall@1`` and so on, and the mean is left out.
+    ``recall@1``, ...: the mean of both directions. The teacher's own, ``pair=["teacher.image", "teacher.text"]``, have
+    the same names under ``teacher/``. If the sides differ, as in ``pair=["student.image", "teacher.text"]`` - the
+    student's image tower searches the teacher's text index - names are ``student_image_to_teacher_text/recall@1`` and
+    so on, and the mean is left out.
 
     What counts as right: a picture (known by its ``id``) and a text are positives of each other if the picture has a
     caption with the text's ``caption_id``. So all captions of a picture are right, and so are all pictures with equal
@@ -54,18 +55,11 @@ class Retrieval(EmbeddingMetric):
         first, second = self.sources
         forward = self._summary(first, second, collected)
         backward = self._summary(second, first, collected)
-        values = {f"{self._direction(first, second)}/{name}": value for name, value in forward.items()}
-        values.update({f"{self._direction(second, first)}/{name}": value for name, value in backward.items()})
-        if self._own:
-            values.update({f"recall@{k}": (forward[f"recall@{k}"] + backward[f"recall@{k}"]) / 2 for k in self.k})
-        return values
-
-    @property
-    def _own(self) -> bool:
-        return all(source.role == "student" for source in self.sources)
-
-    def _direction(self, query: Source, gallery: Source) -> str:
-        return f"{query.modality}_to_{gallery.modality}" if self._own else f"{query.state}_to_{gallery.state}"
+        if first.role != second.role:
+            return _named(first.state, second.state, forward) | _named(second.state, first.state, backward)
+        values = _named(first.modality, second.modality, forward) | _named(second.modality, first.modality, backward)
+        values |= {f"recall@{k}": (forward[f"recall@{k}"] + backward[f"recall@{k}"]) / 2 for k in self.k}
+        return values if first.role == "student" else {f"teacher/{name}": value for name, value in values.items()}
 
     def _summary(self, query: Source, gallery: Source, collected: Collected) -> dict[str, Tensor]:
         query_rows, query_item = collected.items(query.modality)
@@ -89,3 +83,7 @@ def _summarize(found: Int64[Tensor, "N"], depths: Sequence[int]) -> dict[str, Te
         "mean_rank": mean_rank(found),
         "queries": torch.tensor(float(len(found)), device=found.device),
     }
+
+
+def _named(query: str, gallery: str, summary: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{query}_to_{gallery}/{name}": value for name, value in summary.items()}

@@ -26,13 +26,15 @@ TEMPLATES = (
 )
 """General prompts in the manner of CLIP's; a data set's own do better."""
 
+UNLABELLED = -1  # the DataModule's number for a sample without this label
+
 
 class ZeroShot(SampleMetric):
     """Accuracy of the classifier that class names and prompts make (CLIP, https://arxiv.org/abs/2103.00020, 3.1).
 
     Gives ``zero_shot/top1``, ``zero_shot/top5``, ... and ``zero_shot/mean_per_class``: the top-1 accuracy of each class
-    that occurs, averaged over classes. A sample without a picture does not count, and one that comes again is dropped.
-    A class with the same score as the right one ranks before it.
+    that occurs, averaged over classes. A sample without a picture, or with label -1 for none, does not count, and one
+    that comes again is dropped. A class with the same score as the right one ranks before it.
 
     :meth:`prepare` goes before the first :meth:`update`, and again after each :meth:`reset`, since the text tower may
     have been trained in between.
@@ -40,7 +42,7 @@ class ZeroShot(SampleMetric):
     Args:
         class_names: of the C classes, in the order of the labels.
         templates: each with one ``{}`` for the class name.
-        label: the batch's entry that holds (B,) labels in [0, C).
+        label: the batch's entry that holds (B,) labels in [0, C), or -1.
         k: depths of the accuracies.
     """
 
@@ -93,13 +95,14 @@ class ZeroShot(SampleMetric):
             batch: ``id`` and the labels are read.
 
         Raises:
-            InputError: a label outside [0, C), or none in the batch.
+            InputError: a label of no class, or no labels in the batch.
         """
         if self._classifier is None:
             raise RuntimeError("ZeroShot.prepare(encode_text) must be called before update, and again after reset.")
         embeddings = read(student, "image", "student").float()
-        flag = present(student, "image")
-        target = torch.as_tensor(read_batch(batch, self.label, "ZeroShot"), device=flag.device)[flag].long()
+        target = torch.as_tensor(read_batch(batch, self.label, "ZeroShot"), device=embeddings.device).long()
+        flag = present(student, "image") & (target != UNLABELLED)
+        target = target[flag]
         classes = len(self.class_names)
         if len(target) and not 0 <= int(target.min()) <= int(target.max()) < classes:
             raise InputError(
@@ -115,11 +118,11 @@ class ZeroShot(SampleMetric):
         """Return the accuracies.
 
         Raises:
-            InputError: no sample with a picture was added.
+            InputError: no sample with a picture and a label was added.
         """
         sample = self.stacked("sample")
         if not len(sample):
-            raise InputError("ZeroShot has seen no sample with a picture. Evaluate on a split that has pictures.")
+            raise InputError(f"ZeroShot has seen no picture with a {self.label!r}. Evaluate on a split that has them.")
         rows = first_rows(sample[:, None])
         rank, target = self.stacked("rank")[rows], self.stacked("target")[rows]
         values = {f"zero_shot/top{k}": recall_at_k(rank, k) for k in self.k}

@@ -33,6 +33,7 @@ class DualEncoder(nn.Module):
         embed_dim: D, the width of the shared space; ``None`` takes the towers' own width, without projections.
         freeze: towers that are not trained, ``image`` or ``text``: locked-tower tuning
             (LiT, https://arxiv.org/abs/2111.07991). Their projections are trained.
+        dropout: of the features before their projection.
         init_temperature: the contrastive temperature at the start; the scale is its inverse.
         init_logit_bias: the sigmoid loss's bias at the start, -10 in SigLIP (https://arxiv.org/abs/2303.15343);
             ``None`` for a model without one.
@@ -51,6 +52,7 @@ class DualEncoder(nn.Module):
         text: TextTower,
         embed_dim: int | None = None,
         freeze: Sequence[str] = (),
+        dropout: float = 0.0,
         init_temperature: float = 0.07,
         init_logit_bias: float | None = None,
         weights_from: str | None = None,
@@ -68,6 +70,7 @@ class DualEncoder(nn.Module):
                 for name, tower in (("image", image), ("text", text))
             }
         )
+        self.dropout = nn.Dropout(dropout)
         self.embed_dim = image.width if embed_dim is None else embed_dim
         self.log_logit_scale = nn.Parameter(torch.tensor(-math.log(init_temperature)))
         self.logit_bias = None if init_logit_bias is None else nn.Parameter(torch.tensor(float(init_logit_bias)))
@@ -86,19 +89,24 @@ class DualEncoder(nn.Module):
             self.towers[name].eval()
         return self
 
-    def encode(self, modality: str, inputs: Tensor) -> Float[Tensor, "N D"]:
-        """Embed N inputs of one modality: float32, L2-normalized, whatever the precision of the towers."""
+    def features(self, modality: str, inputs: Tensor) -> Float[Tensor, "N width"]:
+        """Return a tower's features of N inputs, without gradient where the tower is frozen."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and modality not in self.freeze):
-            features = self.towers[modality](inputs)
-        projected = self.projections[modality](features)
+            features: Tensor = self.towers[modality](inputs)
+        return features
+
+    def project(self, modality: str, features: Float[Tensor, "N width"]) -> Float[Tensor, "N D"]:
+        """Project N features into the shared space: float32, L2-normalized, whatever the precision of the towers."""
+        projected = self.projections[modality](self.dropout(features))
         return F.normalize(projected.float(), dim=-1)
 
     def forward(self, batch: Mapping[str, Any]) -> Outputs:
         """Embed what the batch holds.
 
         Args:
-            batch: ``image`` (N, 3, H, W) and ``text`` (N, T) of the samples that have them, ``present/<modality>`` (B,)
-                bool for which samples these are; all of them when left out.
+            batch: ``image`` (N, 3, H, W) and ``text`` (N, T) of the samples that have them, or ``features/<modality>``
+                (N, width), what a frozen tower gave for them beforehand; ``present/<modality>`` (B,) bool for which
+                samples these are, all of them when left out.
         """
         scale = self.log_logit_scale.float().exp().clamp(max=MAX_LOGIT_SCALE)
         outputs: dict[str, Tensor] = {"logit_scale": scale}
@@ -106,8 +114,11 @@ class DualEncoder(nn.Module):
             outputs["logit_bias"] = self.logit_bias.float()
         for modality in self.towers:
             flag = batch.get(f"present/{modality}")
-            if modality in batch:
-                rows = self.encode(modality, batch[modality])
+            if modality in batch or f"features/{modality}" in batch:
+                features = batch.get(f"features/{modality}")
+                if features is None:
+                    features = self.features(modality, batch[modality])
+                rows = self.project(modality, features)
                 if flag is None:
                     flag = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
             elif flag is not None:

@@ -23,6 +23,8 @@ from kdmm.models.preprocess import (
 
 __all__ = ["BagOfTokens", "ImageTower", "TextTower", "TimmImage", "TransformerText"]
 
+EMBEDDING_STD = 0.02
+
 
 class ImageTower(nn.Module, ABC):
     """Pictures (N, 3, H, W) to features (N, ``width``)."""
@@ -60,7 +62,6 @@ class TimmImage(ImageTower):
             agree in order.
         frozen: names of the network's modules that keep the weights given and are not trained, from the input on, such
             as ``[conv_stem, bn1, blocks.0]``.
-        dropout: before the features leave the tower.
 
     Raises:
         InputError: unknown name, or weights that are missing or do not fit.
@@ -74,7 +75,6 @@ class TimmImage(ImageTower):
         head_width: int | None = None,
         weights: str | None = None,
         frozen: Sequence[str] = (),
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not timm.is_model(name):
@@ -109,7 +109,7 @@ class TimmImage(ImageTower):
                 layers = [conv, nn.BatchNorm2d(head_width), nn.ReLU(), *layers]
                 self.width = head_width
             self.head = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(dropout)
+        self.to(memory_format=torch.channels_last)  # twice as fast as the default on CPUs, and what tensor cores want
         self.preprocess = ImageTransform(image_size, tuple(config["mean"]), tuple(config["std"]))
 
     def _load(self, name: str, weights: str) -> None:
@@ -139,11 +139,12 @@ class TimmImage(ImageTower):
 
     def forward(self, image: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N width"]:
         """Encode pictures."""
+        image = image.contiguous(memory_format=torch.channels_last)
         if self.indices is None:
             features = self.trunk(image)
         else:
             features = self.trunk.forward_intermediates(image, indices=self.indices, intermediates_only=True)[-1]
-        encoded: Tensor = self.dropout(self.head(features))
+        encoded: Tensor = self.head(features)
         return encoded
 
 
@@ -156,7 +157,6 @@ class TransformerText(TextTower):
         context_length: longer captions are cut to this many tokens.
         weights: ``pretrained`` loads the folder's or hub's weights; ``None`` builds the architecture with random ones.
         layers: keep the first so many layers only; ``None`` keeps all.
-        dropout: before the features leave the tower.
     """
 
     def __init__(
@@ -166,11 +166,12 @@ class TransformerText(TextTower):
         context_length: int = 64,
         weights: Literal["pretrained"] | None = "pretrained",
         layers: int | None = None,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         from transformers import AutoConfig, AutoModel
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # a bar of its own for reading one file
         try:
             config = AutoConfig.from_pretrained(str(locate(name)))
             if layers is not None:
@@ -189,7 +190,6 @@ class TransformerText(TextTower):
         self.pooling = pooling
         self.width = int(config.hidden_size)
         self.pad_id = int(transformers_tokenizer(name).pad_token_id)
-        self.dropout = nn.Dropout(dropout)
         self.preprocess = TransformerTokens(name, context_length)
 
     def forward(self, text: Int[Tensor, "N T"]) -> Float[Tensor, "N width"]:
@@ -201,7 +201,7 @@ class TransformerText(TextTower):
             hidden = (hidden * weight).sum(1) / weight.sum(1).clamp_min(1)
         else:
             hidden = hidden[:, 0]
-        pooled: Tensor = self.dropout(hidden)
+        pooled: Tensor = hidden
         return pooled
 
 
@@ -214,8 +214,8 @@ class BagOfTokens(TextTower):
         hidden_width: of the perceptron; ``None`` leaves it out.
         context_length: longer captions are cut to this many tokens.
         weights: a transformers model with the same vocabulary whose word embeddings are inherited, reduced to E
-            dimensions by principal components and scaled to unit variance; ``None`` starts at random.
-        dropout: before the features leave the tower.
+            dimensions by principal components; ``None`` starts at random. Both start at a standard deviation of 0.02,
+            BERT's: at PyTorch's default of 1 the table hardly moves in a short run.
     """
 
     def __init__(
@@ -225,7 +225,6 @@ class BagOfTokens(TextTower):
         hidden_width: int | None = None,
         context_length: int = 32,
         weights: str | None = None,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         vocabulary = transformers_tokenizer(tokenizer)
@@ -233,6 +232,7 @@ class BagOfTokens(TextTower):
             "special", torch.tensor(sorted(vocabulary.all_special_ids), dtype=torch.long), persistent=False
         )
         self.embedding = nn.Embedding(len(vocabulary), embedding_width)
+        nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
         if weights is not None:
             self.embedding.weight.data.copy_(_principal_embeddings(weights, len(vocabulary), embedding_width))
         self.width = embedding_width if hidden_width is None else hidden_width
@@ -241,7 +241,6 @@ class BagOfTokens(TextTower):
             self.perceptron = nn.Sequential(
                 nn.LayerNorm(embedding_width), nn.Linear(embedding_width, hidden_width), nn.GELU()
             )
-        self.dropout = nn.Dropout(dropout)
         self.preprocess = TransformerTokens(tokenizer, context_length)
 
     def forward(self, text: Int[Tensor, "N T"]) -> Float[Tensor, "N width"]:
@@ -249,14 +248,16 @@ class BagOfTokens(TextTower):
         special = self.get_buffer("special")
         weight = (~torch.isin(text, special)).unsqueeze(-1).to(self.embedding.weight.dtype)
         mean = (self.embedding(text) * weight).sum(1) / weight.sum(1).clamp_min(1)
-        encoded: Tensor = self.dropout(self.perceptron(mean))
+        encoded: Tensor = self.perceptron(mean)
         return encoded
 
 
 def _principal_embeddings(name: str, rows: int, width: int) -> Float[Tensor, "rows width"]:
-    """Return a model's word embeddings in their first ``width`` principal components, at unit variance over all."""
+    """Return a model's word embeddings in their first ``width`` principal components, scaled to ``EMBEDDING_STD``."""
     from transformers import AutoModel
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     table = AutoModel.from_pretrained(str(locate(name)), dtype=torch.float32).get_input_embeddings().weight.detach()
     if len(table) < rows:
         raise InputError(
@@ -268,4 +269,4 @@ def _principal_embeddings(name: str, rows: int, width: int) -> Float[Tensor, "ro
     # A principal direction's sign is arbitrary and differs between machines: make each one's largest entry positive.
     largest = directions[:, -width:].flip(1).abs().argmax(0)
     reduced = reduced * directions[:, -width:].flip(1).gather(0, largest[None]).sign()
-    return (reduced / reduced.std()).float()
+    return (reduced * EMBEDDING_STD / reduced.std()).float()

@@ -8,10 +8,13 @@ from typing import ClassVar
 from torch import nn
 from torchmetrics import Metric
 
+from kdmm.errors import InputError
 from kdmm.losses import Objective
+from kdmm.models import DualEncoder, Preprocess
 from kdmm.modules.base import TrainingModule
 from kdmm.modules.optim import Optimization
 from kdmm.outputs import Batch, Outputs
+from kdmm.teachers import Answers
 
 __all__ = ["StudentModule", "TeacherModule"]
 
@@ -49,13 +52,18 @@ class StudentModule(TrainingModule):
 
 
 class TeacherModule(TrainingModule):
-    """Trains or fine-tunes a teacher, with locked towers where the model freezes them (``DualEncoder.freeze``).
+    """Trains or fine-tunes a teacher, with locked towers where the model freezes them.
 
     Args:
         teacher: the model.
         objective: hard terms and their weights. They read the model as their ``student``: it is the one in training.
         optimization: the optimizer and its schedule.
         metrics: as for :class:`TrainingModule`.
+        features: computes the features of the locked towers (``DualEncoder.freeze``) once before training instead of in
+            every epoch; ``None`` runs the towers in every step.
+
+    Raises:
+        InputError: ``features`` for a model without locked towers.
     """
 
     role: ClassVar[str] = "teacher"
@@ -66,15 +74,54 @@ class TeacherModule(TrainingModule):
         objective: Objective,
         optimization: Optimization,
         metrics: Mapping[str, Metric] | None = None,
+        features: Answers | None = None,
     ) -> None:
         super().__init__(objective, optimization, metrics)
         self.teacher = teacher
+        self.features = features
+        self.locked: tuple[str, ...] = ()
+        if features is not None:
+            if not isinstance(teacher, DualEncoder) or not teacher.freeze:
+                raise InputError(
+                    "TeacherModule.features: the teacher has no locked towers whose features could be computed beforehand. "
+                    "Leave `features` out, or lock towers with `DualEncoder.freeze`."
+                )
+            self.locked = teacher.freeze
 
     @property
     def model(self) -> nn.Module:
         """The teacher."""
         return self.teacher
 
+    @property
+    def preprocess(self) -> dict[str, Preprocess]:
+        """What the towers that run read; the locked ones' features are looked up."""
+        whole: Preprocess = self.model.preprocess
+        return {
+            "teacher": Preprocess(
+                image=None if "image" in self.locked else whole.image, text=None if "text" in self.locked else whole.text
+            )
+        }
+
+    def online(self) -> TeacherModule:
+        """Run the locked towers from now on."""
+        self.features, self.locked = None, ()
+        return self
+
+    def on_fit_start(self) -> None:
+        """Compute the locked towers' features, now that the device is known."""
+        if self.features is not None:
+            whole: Preprocess = self.model.preprocess
+            wanted = Preprocess(
+                image=whole.image if "image" in self.locked else None, text=whole.text if "text" in self.locked else None
+            )
+            self.features.prepare(
+                self.trainer.datamodule, ("train", "val"), self.teacher.towers, wanted, self.teacher.features
+            )
+
     def outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
         """Return the teacher's answer as that of the model in training, and nothing beside it."""
-        return self.teacher(batch["teacher"]), {}
+        inputs = dict(batch["teacher"])
+        if self.features is not None:
+            inputs.update({f"features/{name}": rows for name, rows in self.features.rows(inputs).items()})
+        return self.teacher(inputs), {}

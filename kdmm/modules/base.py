@@ -56,6 +56,10 @@ class TrainingModule(pl.LightningModule, ABC):
         """Each model's preprocessing, by its name in a batch."""
         return {self.role: self.model.preprocess}
 
+    def online(self) -> TrainingModule:
+        """Return the module with everything that was answered beforehand replaced by what answers any batch."""
+        return self
+
     @abstractmethod
     def outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
         """Return the trained model's and the teacher's answer to the batch."""

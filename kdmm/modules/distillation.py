@@ -61,6 +61,11 @@ class DistillationModule(TrainingModule):
         """The student's preprocessing and the teacher's."""
         return {"student": self.student.preprocess, "teacher": self.teacher.preprocess}
 
+    def online(self) -> DistillationModule:
+        """Run the teacher from now on."""
+        self.teacher = self.teacher.online()
+        return self
+
     def on_fit_start(self) -> None:
         """Let the teacher look ahead at the data, now that the device is known."""
         self.teacher.prepare(self.trainer.datamodule, ("train", "val"))

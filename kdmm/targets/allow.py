@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
@@ -106,7 +107,9 @@ def resolve(target: object, path: str = "", allow: Sequence[str] = ()) -> Callab
         return _look_up(target, allow)
     except _RefusalError as refusal:
         found, accepted = refusal.args
-        nearest = _mended(target, allow) if isinstance(target, str) else ""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # looking for a name may import what is deprecated
+            nearest = _mended(target, allow) if isinstance(target, str) else ""
         hint = f" Did you mean {nearest!r}?" if nearest else ""
         raise TargetError(Problem(path, found, accepted, hint)) from None
 
@@ -134,10 +137,14 @@ def _look_up(target: object, allow: Sequence[str]) -> Callable[..., Any]:
     if not (inspect.isclass(found) or inspect.isfunction(found)):
         raise _RefusalError(f"{target!r} is a {type(found).__name__}", "a class or function")
     home = f"{found.__module__}"
-    if _inside(home, allow) or (_inside(home, ROOMS) and name in getattr(module, "__all__", ())):
+    if _inside(home, allow):
         return found
     if _inside(home, ROOMS):
-        raise _RefusalError(f"{target!r} is not public", f"the names in {room}.__all__")
+        if name not in getattr(module, "__all__", ()):
+            raise _RefusalError(f"{target!r} is not public", f"the names in {room}.__all__")
+        if not name[0].isupper():  # kdmm writes functions that make a component like classes; others may touch files
+            raise _RefusalError(f"{target!r} is a helper", "classes, and functions written like one")
+        return found
     if not _inside(home, NAMESPACES) or _inside(home, REFUSED):
         raise _RefusalError(f"{target!r} is defined in {home}, which is not an allowed namespace", "")
     if not _is_component(found):

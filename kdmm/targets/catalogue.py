@@ -30,7 +30,7 @@ class Component:
 
 
 def components(kind: str) -> list[Component]:
-    """Return what the room ``kdmm.<kind>`` offers: its public classes, and the functions that say what they give.
+    """Return what the room ``kdmm.<kind>`` offers: its public classes, and the functions written like one.
 
     Args:
         kind: ``losses``, ``models``, ``data`` or ``metrics``.
@@ -39,13 +39,13 @@ def components(kind: str) -> list[Component]:
     return [
         Component(f"kdmm.{kind}.{name}", _names(found), (inspect.getdoc(found) or "").partition("\n")[0])
         for name in room.__all__
-        if _can_be_named(found := getattr(room, name))
+        if _can_be_named(found := getattr(room, name), name)
     ]
 
 
-def _can_be_named(found: Any) -> bool:
+def _can_be_named(found: Any, name: str) -> bool:
     return (inspect.isclass(found) and not inspect.isabstract(found)) or (
-        inspect.isfunction(found) and hasattr(found, "gives")
+        inspect.isfunction(found) and name[0].isupper()
     )
 
 

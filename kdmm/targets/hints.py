@@ -108,10 +108,13 @@ def convert(value: Any, hint: Any) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     if origin in _SEQUENCES and isinstance(value, list):
-        items = [convert(item, option) for item, option in zip(value, _each(value, origin, options), strict=False)]
-        if len(items) == len(value) and origin in (tuple, set, frozenset):
+        hints = _each(value, origin, options)
+        if len(hints) != len(value):
+            return value
+        items = [convert(item, option) for item, option in zip(value, hints, strict=True)]
+        if origin in (tuple, set, frozenset):
             return origin(items)
-        return items if any(new is not old for new, old in zip(items, value, strict=False)) else value
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
     if origin in _MAPPINGS and isinstance(value, dict) and options:
         items_of = {key: convert(item, options[1]) for key, item in value.items()}
         return items_of if any(items_of[key] is not value[key] for key in value) else value
@@ -137,7 +140,7 @@ def describe(hint: Any) -> str:
         return "a node with `_partial_: true`" + (f" for {_name(result)}" if known else "")
     if hint in _SCALARS:
         return _SCALARS[hint]
-    return f"a `_target_` that makes {_name(hint)}" if isinstance(hint, type) else "anything"
+    return "anything" if _is_unknown(hint, origin) else f"a `_target_` that makes {_name(hint)}"
 
 
 def _normalized(hint: Any) -> tuple[Any, Any, tuple[Any, ...]]:
@@ -187,7 +190,7 @@ def _mismatches_of_union(value: Any, hint: Any, options: Sequence[Any], path: st
 def _mismatches_of_items(value: Sequence[Any], origin: Any, options: tuple[Any, ...], path: str) -> list[Problem]:
     hints = _each(value, origin, options)
     if len(hints) != len(value):
-        return [Problem(path, f"found {_show(value)}", f"list of {len(hints)}")]
+        return [Problem(path, f"found {_show(value)}", describe(tuple[tuple(hints)]))]  # type: ignore[misc]
     return [problem for i, item in enumerate(value) for problem in mismatches(item, hints[i], at(path, i))]
 
 

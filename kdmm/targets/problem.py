@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kdmm.errors import InputError
 
-__all__ = ["Problem", "at", "together"]
+__all__ = ["Problem", "at", "closest", "together"]
+
+LISTED = 12  # names in a message; of more, those that resemble the wrong one
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,15 @@ class Problem:
 def at(path: str, key: object) -> str:
     """Return the path of ``key`` inside ``path``."""
     return f"{path}.{key}" if path else str(key)
+
+
+def closest(name: str, accepted: Iterable[str]) -> str:
+    """Return the accepted names as a list in words; of many, only those that resemble ``name`` most."""
+    names = list(accepted)
+    if len(names) <= LISTED:
+        return ", ".join(names)
+    near = difflib.get_close_matches(name, names, n=LISTED // 2, cutoff=0)
+    return f"{', '.join(near)} and {len(names) - len(near)} more"
 
 
 def together(problems: Sequence[Problem], source: str = "") -> InputError:

@@ -10,7 +10,7 @@ from typing import Any
 from kdmm.errors import InputError, nearest
 from kdmm.targets.allow import TargetError, refused_argument, resolve
 from kdmm.targets.hints import UNKNOWN, Made, convert, describe, mismatches
-from kdmm.targets.problem import Problem, at, together
+from kdmm.targets.problem import Problem, at, closest, together
 from kdmm.targets.signature import hint_of, made_by, name_of, parameters_of
 
 __all__ = ["arguments_of", "build", "call", "check", "check_call"]
@@ -30,18 +30,18 @@ def check(tree: Any, path: str = "", allow: Sequence[str] = (), hint: Any = Any)
         allow: packages that may be named besides kdmm's own list.
         hint: what the tree should make.
     """
-    problems: list[Problem] = []
-    made = _stand_in(tree, path, allow, problems)
-    return problems + mismatches(made, hint, path)
+    walk = _Walk(allow)
+    made = walk.stand_in(tree, path)
+    return walk.problems + mismatches(made, hint, path)
 
 
 def check_call(
     target: Callable[..., Any], arguments: Mapping[str, Any], path: str, allow: Sequence[str] = ()
 ) -> list[Problem]:
     """Return everything that is wrong in the arguments of a target that the caller has chosen."""
-    problems: list[Problem] = []
-    _check_arguments(target, arguments, path, allow, problems, partial=False)
-    return problems
+    walk = _Walk(allow)
+    walk.arguments(target, name_of(target), arguments, path)
+    return walk.problems
 
 
 def build(tree: Any, path: str = "", allow: Sequence[str] = ()) -> Any:
@@ -68,67 +68,69 @@ def call(target: Callable[..., Any], arguments: Mapping[str, Any], path: str, al
     return _call(target, arguments, path, allow)
 
 
-def _stand_in(tree: Any, path: str, allow: Sequence[str], problems: list[Problem]) -> Any:
-    """Return the tree with each node replaced by what it will make; problems on the way are added to ``problems``."""
-    if isinstance(tree, Mapping):
-        for key, value in tree.items():
-            if isinstance(key, str) and key[:1] == key[-1:] == "_" and key not in SPECIAL:
-                problems.append(Problem(at(path, key), "unknown key", ", ".join(SPECIAL), nearest(key, SPECIAL)))
-            if reason := refused_argument(key, value):
-                problems.append(Problem(at(path, key), reason))
-        if "_target_" in tree:
-            return _node(tree, path, allow, problems)
-        return {key: _stand_in(value, at(path, key), allow, problems) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_stand_in(value, at(path, i), allow, problems) for i, value in enumerate(tree)]
-    return tree
+class _Walk:
+    """Goes through a tree and gathers its problems."""
 
+    def __init__(self, allow: Sequence[str]) -> None:
+        self.allow = allow
+        self.problems: list[Problem] = []
 
-def _node(node: Mapping[Any, Any], path: str, allow: Sequence[str], problems: list[Problem]) -> Made:
-    partial = node.get("_partial_", False)
-    problems += mismatches(partial, bool, at(path, "_partial_"))
-    arguments = arguments_of(node)
-    try:
-        target = resolve(node["_target_"], at(path, "_target_"), allow)
-    except TargetError as error:
-        problems.append(error.problem)
-        for key, value in arguments.items():
-            _stand_in(value, at(path, key), allow, problems)
-        return UNKNOWN
-    if inspect.isabstract(target):
-        problems.append(Problem(at(path, "_target_"), f"{node['_target_']!r} is abstract", "a class derived from it"))
-    _check_arguments(target, arguments, path, allow, problems, partial is True)
-    return made_by(target, partial is True)
+    def stand_in(self, tree: Any, path: str) -> Any:
+        """Return the tree with each node replaced by what it will make."""
+        if isinstance(tree, Mapping):
+            for key, value in tree.items():
+                self._key(key, value, path)
+            if "_target_" in tree:
+                return self._node(tree, path)
+            return {key: self.stand_in(value, at(path, key)) for key, value in tree.items()}
+        if isinstance(tree, list):
+            return [self.stand_in(value, at(path, i)) for i, value in enumerate(tree)]
+        return tree
 
+    def arguments(
+        self, target: Callable[..., Any], name: str, arguments: Mapping[Any, Any], path: str, partial: bool = False
+    ) -> None:
+        """Compare arguments with the signature of ``target``, which the config calls ``name``."""
+        made = {key: self.stand_in(value, at(path, key)) for key, value in arguments.items()}
+        parameters = parameters_of(target)
+        if parameters is None:
+            return
+        by_name = {key: parameter for key, parameter in parameters.items() if parameter.kind in BY_NAME}
+        takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+        for key, value in made.items():
+            if key in by_name:
+                if not _equal(value, by_name[key].default):
+                    self.problems += mismatches(value, hint_of(target, by_name[key]), at(path, key))
+            elif not takes_any or not isinstance(key, str):
+                accepted = closest(str(key), by_name) or "no arguments"
+                found = f"unknown argument of {name}"
+                self.problems.append(Problem(at(path, key), found, accepted, nearest(str(key), by_name)))
+        for key, parameter in by_name.items():
+            if not partial and parameter.default is inspect.Parameter.empty and key not in arguments:
+                found = f"missing argument of {name}"
+                self.problems.append(Problem(at(path, key), found, describe(hint_of(target, parameter))))
 
-def _check_arguments(
-    target: Callable[..., Any],
-    arguments: Mapping[Any, Any],
-    path: str,
-    allow: Sequence[str],
-    problems: list[Problem],
-    partial: bool,
-) -> None:
-    parameters = parameters_of(target)
-    made = {key: _stand_in(value, at(path, key), allow, problems) for key, value in arguments.items()}
-    if parameters is None:
-        return
-    by_name = {name: parameter for name, parameter in parameters.items() if parameter.kind in BY_NAME}
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    for key, value in made.items():
-        if key in by_name:
-            if not _equal(value, by_name[key].default):
-                problems += mismatches(value, hint_of(target, by_name[key]), at(path, key))
-        elif not takes_any or not isinstance(key, str):
-            accepted = ", ".join(by_name) or "no arguments"
-            found = f"unknown argument of {name_of(target)}"
-            problems.append(Problem(at(path, key), found, accepted, nearest(str(key), by_name)))
-    if partial:
-        return
-    for name, parameter in by_name.items():
-        if parameter.default is inspect.Parameter.empty and name not in arguments:
-            found = f"missing argument of {name_of(target)}"
-            problems.append(Problem(at(path, name), found, describe(hint_of(target, parameter))))
+    def _key(self, key: Any, value: Any, path: str) -> None:
+        if isinstance(key, str) and key[:1] == key[-1:] == "_" and key not in SPECIAL:
+            self.problems.append(Problem(at(path, key), "unknown key", ", ".join(SPECIAL), nearest(key, SPECIAL)))
+        if reason := refused_argument(key, value):
+            self.problems.append(Problem(at(path, key), reason))
+
+    def _node(self, node: Mapping[Any, Any], path: str) -> Made:
+        partial = node.get("_partial_", False)
+        self.problems += mismatches(partial, bool, at(path, "_partial_"))
+        arguments = arguments_of(node)
+        try:
+            target = resolve(node["_target_"], at(path, "_target_"), self.allow)
+        except TargetError as error:
+            self.problems.append(error.problem)
+            self.stand_in(arguments, path)
+            return UNKNOWN
+        if inspect.isabstract(target):
+            found = f"{node['_target_']!r} is abstract"
+            self.problems.append(Problem(at(path, "_target_"), found, "a class derived from it"))
+        self.arguments(target, node["_target_"], arguments, path, partial is True)
+        return made_by(target, partial is True)
 
 
 def _equal(value: Any, default: Any) -> bool:

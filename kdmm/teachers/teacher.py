@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,25 +13,9 @@ from torch import Tensor, nn
 from kdmm.errors import InputError
 from kdmm.models import DualEncoder, Preprocess, load_model
 from kdmm.outputs import Outputs
+from kdmm.teachers.answers import ViewSource
 
-__all__ = ["FromRun", "Frozen", "Teacher", "ViewSource", "model_file"]
-
-
-@runtime_checkable
-class ViewSource(Protocol):
-    """What a teacher that looks ahead needs of a DataModule."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Names everything that decides the pixels of a view: the augmentation and its library's version."""
-
-    def texts(self, splits: Iterable[str]) -> list[str]:
-        """Every caption of these splits, once, in a fixed order."""
-
-    def views_loader(
-        self, split: str, views: Iterable[int], preprocess: Preprocess, batch_size: int
-    ) -> Iterable[Mapping[str, Any]]:
-        """Every sample that has an image, under each view, in a fixed order."""
+__all__ = ["FromRun", "Frozen", "Teacher", "model_file"]
 
 
 class Teacher(nn.Module, ABC):

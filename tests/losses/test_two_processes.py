@@ -69,8 +69,8 @@ class Step(nn.Module):
     def __init__(self, terms, dtype):
         super().__init__()
         torch.manual_seed(0)
-        self.student = Student(dtype)
         self.objective = Objective({name: build() for name, build in terms.items()}).to(dtype)
+        self.student = Student(dtype)
 
     def forward(self, case, dtype):
         here = [slice(0, FIRST_OF_RANK_1), slice(FIRST_OF_RANK_1, B)][rank()] if world_size() > 1 else slice(0, B)
@@ -126,14 +126,18 @@ def everything():
     }
 
 
+def ddp(step, unused):
+    # One parameter a bucket, as in a large model: the text tower's, the last, is averaged as soon as it is known to be
+    # unused, which on that rank is before the backward pass of `gather`.
+    return nn.parallel.DistributedDataParallel(step, find_unused_parameters=unused, bucket_cap_mb=1e-5)
+
+
 def on_each_rank():
     warnings.simplefilter("ignore")  # DDP warns that it looked for unused parameters and, in one case, found none
     results = everything()
     for case in DDP_CASES:
         unused = case != "all"  # a tower without input on one rank
-        results[case] = trained(
-            case, lambda s, u=unused: nn.parallel.DistributedDataParallel(s, find_unused_parameters=u)
-        )
+        results[case] = trained(case, lambda step, unused=unused: ddp(step, unused))
     return results
 
 

@@ -136,6 +136,14 @@ def test_the_student_searches_the_teachers_index() -> None:
     assert len(found) == 12
 
 
+def test_the_teachers_own_have_the_students_names_under_teacher() -> None:
+    metric = Retrieval(["teacher.image", "teacher.text"])
+    for student, _, batch in batches(rows()):
+        metric.update({}, student, batch)
+    expected = {f"teacher/{name}": value for name, value in numbers(updated(Retrieval(), rows()).compute()).items()}
+    assert numbers(metric.compute()) == expected
+
+
 def test_pairs_without_text_match_by_id() -> None:
     metric = updated(Retrieval(["student.image", "teacher.image"], k=[1]), rows())
     metric.reset()

@@ -64,11 +64,13 @@ def test_the_templates_name_every_class_right() -> None:
     assert all(template.count("{}") == 1 for template in TEMPLATES)
 
 
-def test_samples_without_a_picture_do_not_count() -> None:
+def test_samples_without_a_picture_or_label_do_not_count() -> None:
     metric = prepared(k=[1])
     labels = torch.tensor([0, 1, -1])  # the last has neither picture nor label
     update(metric, torch.eye(7)[:3], labels, ["a", "b", "c"], torch.tensor([True, True, False]))
+    update(metric, torch.eye(7)[:2], torch.tensor([-1, -1]), ["d", "e"])  # pictures of no class
     assert metric.compute()["zero_shot/top1"] == 1
+    assert len(metric.stacked("sample")) == 2
 
 
 def test_collapsed_embeddings_have_accuracy_zero() -> None:
@@ -120,5 +122,5 @@ def test_wrong_batches_are_named() -> None:
         update(prepared(label="kind"), *images(1), ["a"])
     metric = prepared()
     update(metric, *images(2), ["a", "b"], torch.tensor([False, False]))
-    with pytest.raises(InputError, match="no sample with a picture"):
+    with pytest.raises(InputError, match="seen no picture with a 'label'"):
         metric.compute()

@@ -115,5 +115,5 @@ def test_inherited_embeddings_keep_the_neighbours():
     rows = torch.randperm(len(full))[:500]
     centred = full[rows] - full.mean(0)
     gram, reduced = centred @ centred.T, tower.embedding.weight[rows] @ tower.embedding.weight[rows].T
-    assert tower.embedding.weight.std().item() == pytest.approx(1, abs=1e-3)
+    assert tower.embedding.weight.std().item() == pytest.approx(0.02, rel=1e-3)
     assert torch.corrcoef(torch.stack([gram.flatten(), reduced.flatten()]))[0, 1] > 0.8

@@ -85,7 +85,7 @@ class Shape:
         factory: Callable[..., Optimizer] | None = None,
         colour: Colour = Colour.RED,
         size: Size | None = None,
-        unresolved: "NoSuchName" = None,  # noqa: F821  a name that is not there at run time
+        unresolved: "NoSuchName" = None,
         sloppy: int = None,  # noqa: RUF013  a hint that its own default contradicts
         either: int | list[int] = 1,
     ) -> None:

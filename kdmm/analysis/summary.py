@@ -1,0 +1,112 @@
+"""The columns of a report: what is taken from a run's record, and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from kdmm.analysis.intervals import Interval
+from kdmm.analysis.record import RunRecord
+from kdmm.analysis.tables import NOTHING
+from kdmm.metrics import retention
+
+__all__ = ["COLUMNS", "MAIN_METRIC", "Column", "Values", "percent", "values"]
+
+Values: TypeAlias = dict[str, float | None]
+
+MAIN_METRIC = "recall@5"
+"""What retention and differences are of: the mean of both directions."""
+
+CROSS_METRIC = "student_image_to_teacher_text/recall@5"
+
+
+def percent(value: float) -> str:
+    """Write a share in per cent."""
+    return f"{100 * value:.1f}"
+
+
+def _millions(value: float) -> str:
+    return f"{value / 1e6:.2f}".rstrip("0").rstrip(".") if value < 1e7 else f"{value / 1e6:.1f}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a report; several values share a cell, as in ``11.6 / 24.4 / 33.0``.
+
+    Args:
+        header: above it.
+        keys: of the values in a cell, each with the header that it has alone.
+        write: from a value to text.
+        varies: from run to run of an experiment, so that an interval belongs to it.
+    """
+
+    header: str
+    keys: Mapping[str, str]
+    write: Callable[[float], str]
+    varies: bool = True
+
+    def split(self) -> tuple[Column, ...]:
+        """Return a column for each value."""
+        return tuple(Column(header, {key: header}, self.write, self.varies) for key, header in self.keys.items())
+
+    def cell(self, row: Mapping[str, float | Interval | None]) -> str:
+        """Return the cell of a row of values or intervals."""
+        texts = [self._text(row.get(key)) for key in self.keys]
+        return NOTHING if set(texts) == {NOTHING} else " / ".join(texts)
+
+    def _text(self, value: float | Interval | None) -> str:
+        if value is None:
+            return NOTHING
+        if not isinstance(value, Interval):
+            return self.write(value)
+        if value.count == 1 or not self.varies:
+            return self.write(value.mean)
+        return f"{self.write(value.mean)}±{self.write(value.half_width)}"
+
+
+def _single(header: str, key: str, write: Callable[[float], str], varies: bool = True) -> Column:
+    return Column(header, {key: header}, write, varies)
+
+
+def _recalls(direction: str, key: str) -> Column:
+    return Column(f"{direction} R@1 / 5 / 10", {f"{key}/recall@{k}": f"{direction} R@{k}" for k in (1, 5, 10)}, percent)
+
+
+COLUMNS = (
+    _single("parameters (M)", "parameters", _millions, varies=False),
+    _single("size (MB)", "size_bytes", _millions, varies=False),
+    _single("images/s", "images_per_s", "{:,.0f}".format, varies=False),
+    _single("R@5", MAIN_METRIC, percent),
+    _recalls("image→text", "image_to_text"),
+    _recalls("text→image", "text_to_image"),
+    Column(
+        "median rank image→text / text→image",
+        {
+            "image_to_text/median_rank": "median rank image→text",
+            "text_to_image/median_rank": "median rank text→image",
+        },
+        lambda rank: f"{rank:.1f}".removesuffix(".0"),
+    ),
+    Column("zero-shot top-1 / 5", {f"zero_shot/top{k}": f"zero-shot top-{k}" for k in (1, 5)}, percent),
+    Column("agreement@1 / 5", {f"agreement@{k}": f"agreement@{k}" for k in (1, 5)}, percent),
+    _single("student image→teacher text R@5", CROSS_METRIC, percent),
+    _single("retention of R@5", f"retention/{MAIN_METRIC}", "{:.2f}".format),
+)
+
+
+def values(record: RunRecord, teacher: RunRecord | None) -> Values:
+    """Return all values of a run by key; ``None`` where the run has none.
+
+    Args:
+        record: the run.
+        teacher: the run that its quality is held against, evaluated on the same data.
+    """
+    found: Values = {key: record.value(key) for column in COLUMNS for key in column.keys}
+    found["parameters"] = float(record.parameters.total)
+    found["size_bytes"] = float(record.size_bytes)
+    found["images_per_s"] = record.images_per_s
+    own, other = found[MAIN_METRIC], teacher.value(MAIN_METRIC) if teacher else None
+    if own is not None and other:
+        found.update(retention({MAIN_METRIC: own}, {MAIN_METRIC: other}))
+    return found

@@ -1,0 +1,120 @@
+"""Pictures a second, of several models under the same conditions."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from PIL import Image
+from torch import nn
+
+from kdmm.errors import InputError
+from kdmm.views import EVAL_VIEW
+
+if TYPE_CHECKING:
+    from kdmm.models import Preprocess  # imports open_clip, which takes seconds
+
+__all__ = ["Throughput", "image_batch", "images_per_second"]
+
+WARM_UP = 2  # calls before the clock runs: the first ones allocate memory and choose kernels
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Speeds of models that were measured side by side.
+
+    Args:
+        images_per_s: by model, from its median time.
+        ratio: by model, how many times as fast as the first: the median over rounds of the ratio within a round.
+    """
+
+    images_per_s: dict[str, float]
+    ratio: dict[str, float]
+
+
+def images_per_second(models: Mapping[str, nn.Module], batch_size: int = 32, repeats: int = 15) -> Throughput:
+    """Measure how many pictures each model embeds a second, in evaluation mode and without gradients.
+
+    The models take turns in one process, one batch each a round, in an order that rotates: what slows the machine for a
+    while slows all of them, and the ratio within a round hardly moves. Each model runs on the device and in the
+    precision that it is in, on random pictures of the size that its own preprocessing makes.
+
+    Args:
+        models: by name, each with ``preprocess.image``.
+        batch_size: pictures a call.
+        repeats: rounds.
+
+    Raises:
+        InputError: no model, a model that reads no pictures, or a setting below 1.
+    """
+    for setting, value in (("batch_size", batch_size), ("repeats", repeats)):
+        if value < 1:
+            raise InputError(f"images_per_second.{setting}: {value} given; give at least 1.")
+    names = list(models)
+    if not names:
+        raise InputError("images_per_second.models: none given; give at least one.")
+    batches = {name: image_batch(model, batch_size) for name, model in models.items()}
+    modes = {name: model.training for name, model in models.items()}
+    times: dict[str, list[float]] = {name: [] for name in names}
+    try:
+        for name, model in models.items():
+            model.eval()
+            for _ in range(WARM_UP):
+                _seconds(model, batches[name])
+        for turn in range(repeats):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                times[name].append(_seconds(models[name], batches[name]))
+    finally:
+        for name, model in models.items():
+            model.train(modes[name])
+    return Throughput(
+        {name: batch_size / statistics.median(times[name]) for name in names},
+        {name: statistics.median(a / b for a, b in zip(times[names[0]], times[name], strict=True)) for name in names},
+    )
+
+
+def image_batch(model: nn.Module, batch_size: int) -> dict[str, Any]:
+    """Return a model's part of a batch of random pictures without captions, on the model's device.
+
+    Args:
+        model: with ``preprocess.image``; it is asked for the size of its input with a blank picture.
+        batch_size: B.
+
+    Raises:
+        InputError: the model reads no pictures.
+    """
+    transform = cast("Preprocess", model.preprocess).image
+    if transform is None:
+        raise InputError(f"{type(model).__name__} reads no pictures, so it embeds none a second.")
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    shape = transform(Image.new("RGB", (64, 64))).shape
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "id": [str(number) for number in range(batch_size)],
+        "view": [EVAL_VIEW] * batch_size,
+        "caption": [None] * batch_size,
+        "image": torch.randn(batch_size, *shape, generator=generator).to(device),
+        "present/image": torch.ones(batch_size, dtype=torch.bool, device=device),
+        "present/text": torch.zeros(batch_size, dtype=torch.bool, device=device),
+    }
+
+
+@torch.inference_mode()
+def _seconds(model: nn.Module, batch: Mapping[str, Any]) -> float:
+    device = batch["image"].device
+    _wait(device)
+    start = time.perf_counter()
+    model(batch)
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    """Wait until the device has done what it was given; a CPU always has."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -1,0 +1,84 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL.Image import Image
+from torch import nn
+
+from kdmm.analysis import images_per_second
+from kdmm.analysis.throughput import image_batch
+from kdmm.errors import InputError
+
+
+class Clock:
+    """A machine that gets slower: each round of two calls takes twice as long as the round before."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.calls = 0
+
+    def run(self, seconds: float) -> None:
+        self.now += seconds * 2 ** (self.calls // 2)
+        self.calls += 1
+
+
+class Model(nn.Module):
+    def __init__(self, size: int, takes_s: float = 0.0, clock: Clock | None = None) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 * size * size, 4)
+        self.preprocess = SimpleNamespace(image=lambda image: self.resize(image, size), text=None)
+        self.takes_s = takes_s
+        self.clock = clock or Clock()
+        self.calls: list[bool] = []
+
+    def resize(self, image: Image, size: int) -> torch.Tensor:
+        assert image.mode == "RGB"
+        return torch.zeros(3, size, size)
+
+    def forward(self, batch: dict) -> dict:
+        self.calls.append(self.training or torch.is_grad_enabled())
+        self.clock.run(self.takes_s)
+        return {"image": self.linear(batch["image"].flatten(1))}
+
+
+def test_the_ratio_is_right_on_a_machine_that_slows_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("kdmm.analysis.throughput.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    models = {"slow": Model(8, 0.02, clock), "fast": Model(5, 0.005, clock)}
+    models["slow"].train()
+    models["fast"].eval()
+    found = images_per_second(models, batch_size=6, repeats=5)
+    middle_round = 2 ** (2 + 2)  # after two rounds of warm-up and two that were measured
+    assert found.images_per_s == pytest.approx({"slow": 6 / (0.02 * middle_round), "fast": 6 / (0.005 * middle_round)})
+    assert found.ratio == pytest.approx({"slow": 1, "fast": 4})
+    assert models["slow"].training
+    assert not models["fast"].training
+    assert all(not any(model.calls) and len(model.calls) == 7 for model in models.values())
+
+
+def test_a_real_clock_gives_speeds() -> None:
+    found = images_per_second({"model": Model(8)}, batch_size=2, repeats=3)
+    assert found.images_per_s["model"] > 0
+    assert found.ratio == {"model": 1}
+
+
+def test_the_batch_has_the_form_that_models_read() -> None:
+    batch = image_batch(Model(9), 4)
+    assert batch["image"].shape == (4, 3, 9, 9)
+    assert batch["present/image"].tolist() == [True] * 4
+    assert batch["present/text"].tolist() == [False] * 4
+    assert batch["id"] == ["0", "1", "2", "3"]
+    assert batch["caption"] == [None] * 4
+
+
+def test_wrong_arguments_are_named() -> None:
+    blind = Model(4)
+    blind.preprocess = SimpleNamespace(image=None, text=None)
+    with pytest.raises(InputError, match="Model reads no pictures"):
+        images_per_second({"blind": blind})
+    with pytest.raises(InputError, match=r"images_per_second.batch_size: 0 given"):
+        images_per_second({"model": Model(4)}, batch_size=0)
+    with pytest.raises(InputError, match=r"images_per_second.repeats: -1 given"):
+        images_per_second({"model": Model(4)}, repeats=-1)
+    with pytest.raises(InputError, match=r"images_per_second.models: none given"):
+        images_per_second({})

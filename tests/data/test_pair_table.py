@@ -1,0 +1,237 @@
+import json
+import pickle
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from kdmm.data import PairTable
+from kdmm.errors import InputError
+from tests.data.files import encoded, picture, write_pictures
+
+ROWS = [("a.png", "a cat", "1"), ("sub/b.png", 'a "big" dog, brown', "2"), ("", "text alone", "3"), ("c.png", "", "4")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_pictures(tmp_path, ["a.png", "c.png"])
+    write_pictures(tmp_path / "sub", ["b.png"])
+    return tmp_path
+
+
+def write_csv(path, rows, separator=",", header=("image", "caption", "id")):
+    lines = [separator.join(f'"{value.replace(chr(34), chr(34) * 2)}"' for value in row) for row in (header, *rows)]
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def write_jsonl(path, rows):
+    keys = ("image", "caption", "id")
+    path.write_text("\n".join(json.dumps(dict(zip(keys, row, strict=True))) for row in rows), "utf-8")
+    return path
+
+
+def write_parquet(path, **columns):
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+def facts(samples):
+    return [(sample.id, sample.image and sample.image.path.rpartition("/")[2], sample.captions) for sample in samples]
+
+
+EXPECTED = [
+    ("1", "a.png", ("a cat",)),
+    ("2", "b.png", ('a "big" dog, brown',)),
+    ("3", None, ("text alone",)),
+    ("4", "c.png", ()),
+]
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet", "txt"])
+def test_every_form_gives_the_same_samples(folder, form):
+    path = folder / f"table.{form}"
+    settings = {}
+    if form == "jsonl":
+        write_jsonl(path, ROWS)
+    elif form == "parquet":
+        image, caption, ids = zip(*ROWS, strict=True)
+        write_parquet(path, image=image, caption=caption, id=ids)
+    else:
+        separator = {"csv": ",", "tsv": "\t", "txt": ";"}[form]
+        settings = {"separator": ";"} if form == "txt" else {}
+        write_csv(path, ROWS, separator)
+    source = PairTable(path, id="id", **settings)
+    assert source.splits == ("train",)
+    samples = source.samples("train")
+    assert facts(samples) == EXPECTED
+    assert [sample.origin for sample in samples] == [f"{path}, row {n}" for n in (1, 2, 3, 4)]
+    assert np.array_equal(np.asarray(samples[1].image.open()), np.asarray(picture(0)))
+    assert facts(PairTable(path, **settings).samples("train")) == EXPECTED  # numbered rows are 1 to 4 too
+
+
+def test_several_captions_come_from_lists_and_columns(tmp_path):
+    path = write_parquet(
+        tmp_path / "a.parquet", image=["a.png", "b.png"], short=["a", None], long=[["b", "a", " "], ["c", "d"]]
+    )
+    samples = PairTable(path, caption=("short", "long")).samples("train")
+    assert [sample.captions for sample in samples] == [("a", "b"), ("c", "d")]
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"image": "a.png", "caption": ["x", "y"]}\n\n{"image": "b.png"}\n')
+    assert [sample.captions for sample in PairTable(path).samples("train")] == [("x", "y"), ()]
+
+
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "struct"])
+def test_parquet_holds_the_images_themselves(tmp_path, kind):
+    data = [encoded(0), encoded(1), None]
+    if kind == "struct":
+        image = pyarrow.array([{"bytes": each, "path": "x.png"} if each else None for each in data])
+    else:
+        image = pyarrow.array(data, getattr(pyarrow, kind)())
+    path = write_parquet(tmp_path / "a.parquet", image=image, caption=["a", "b", "c"])
+    samples = pickle.loads(pickle.dumps(PairTable(path).samples("train")))
+    assert [sample.image is None for sample in samples] == [False, False, True]
+    for seed in (0, 1):
+        assert np.array_equal(np.asarray(samples[seed].image.open()), np.asarray(picture(seed)))
+
+
+def test_a_struct_without_bytes_names_a_file(folder):
+    image = pyarrow.array(
+        [{"bytes": None, "path": "a.png"}], pyarrow.struct({"bytes": pyarrow.binary(), "path": "string"})
+    )
+    samples = PairTable(write_parquet(folder / "a.parquet", image=image, caption=["a"])).samples("train")
+    assert samples[0].image.open().size == (12, 10)
+
+
+def test_images_are_found_below_another_root(folder, tmp_path_factory):
+    path = write_csv(tmp_path_factory.mktemp("elsewhere") / "a.csv", ROWS)
+    assert PairTable(path, root=folder).samples("train")[1].image.open().size == (12, 10)
+
+
+def test_a_column_shares_the_rows_out(tmp_path):
+    rows = [("a.png", f"text {n}", split) for n, split in enumerate(["train", "validation", "TEST", "dev", "train"])]
+    source = PairTable(write_csv(tmp_path / "a.csv", rows, header=("image", "caption", "part")), split="part")
+    assert {split: [sample.id for sample in source.samples(split)] for split in source.splits} == {
+        "train": ["1", "5"],
+        "val": ["2", "4"],
+        "test": ["3"],
+    }
+    only_train = PairTable(write_csv(tmp_path / "b.csv", rows[:1], header=("image", "caption", "part")), split="part")
+    assert only_train.splits == ("train",)
+    with pytest.raises(InputError, match="no val split; it has train"):
+        only_train.samples("val")
+
+
+def test_concepts_and_labels_come_from_columns(tmp_path):
+    path = write_csv(tmp_path / "a.csv", [("a.png", "cat", "7"), ("b.png", "", "8")], header=("image", "what", "class"))
+    samples = PairTable(path, caption=None, group="what", labels=("class",)).samples("train")
+    assert [(sample.group, dict(sample.labels), sample.captions) for sample in samples] == [
+        ("cat", {"class": 7}, ()),
+        (None, {"class": 8}, ()),
+    ]
+
+
+def test_a_table_of_texts_needs_no_image_column(tmp_path):
+    path = write_csv(tmp_path / "a.csv", [("one",), ("two",)], header=("sentence",))
+    assert facts(PairTable(path, image=None, caption="sentence").samples("train")) == [
+        ("1", None, ("one",)),
+        ("2", None, ("two",)),
+    ]
+
+
+def test_a_source_is_pickled_without_what_it_read(folder):
+    source = PairTable(write_csv(folder / "a.csv", ROWS * 500), id=None)
+    assert len(source.samples("train")) == 2000
+    assert len(pickle.dumps(source)) < 2000
+    assert facts(pickle.loads(pickle.dumps(source)).samples("train"))[:4] == EXPECTED
+
+
+def test_values_keep_their_form(tmp_path):
+    """Nothing is guessed: numbers, dates and NA in captions are text, a byte order mark is none of the first column."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbfimage,caption\r\na.png,007\r\nb.png,NA\r\nc.png,2020-01-01\r\n\r\n")
+    assert [sample.captions for sample in PairTable(path).samples("train")] == [("007",), ("NA",), ("2020-01-01",)]
+
+
+HEADER = b"image,caption\n"
+BROKEN = {
+    "missing": (None, {}, ["PairTable.path", "no such file"]),
+    "empty": (b"", {}, ["is empty"]),
+    "no rows": (HEADER, {}, ["has no rows"]),
+    "wrong column": (
+        b"image,captoin\na.png,a\n",
+        {},
+        ["no column 'caption'", "image, captoin", "Did you mean 'captoin'?"],
+    ),
+    "ragged": (HEADER + b"a.png,a\nb.png\n", {}, ["row 2 (line 3)", "1 columns", "header has 2"]),
+    "too many": (HEADER + b"a.png,a, b\n", {}, ["row 1 (line 2)", "3 columns", "quotation marks"]),
+    "open quotation": (HEADER + b'a.png,"a\nb.png,b\n', {}, ["line 3", "unexpected end of data"]),
+    "not utf-8": (HEADER + b"a.png,\xff\xfe\n", {}, ["not UTF-8"]),
+    "nothing in a row": (HEADER + b"a.png,a\n,\n", {}, ["row 2", "neither an image nor a caption"]),
+    "same id": (b"image,caption,id\na,a,x\nb,b,y\nc,c,x\n", {"id": "id"}, ["'x'", "row 1", "row 3"]),
+    "no id": (b"image,caption,id\na,a,x\nb,b,\n", {"id": "id"}, ["row 2", "id is empty"]),
+    "unknown split": (b"image,caption,s\na,a,trian\n", {"split": "s"}, ["row 1", "'trian'", "Did you mean 'train'?"]),
+    "no label": (b"image,caption,s\na,a,dog\n", {"labels": ("s",)}, ["row 1", "'dog'", "class number"]),
+    "long separator": (HEADER, {"separator": "||"}, ["separator", "'||'", "one character"]),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_csv_is_named_with_its_row(tmp_path, name):
+    content, settings, said = BROKEN[name]
+    path = tmp_path / "pairs.csv"
+    if content is not None:
+        path.write_bytes(content)
+    check_message(lambda: PairTable(path, **settings).samples("train"), [str(path), *said][name == "long separator" :])
+
+
+JSONL = {
+    "not json": (b'{"image": "a", "caption": "a"}\n{"image": \n', ["line 2", "not JSON"]),
+    "no object": (b'["a", "b"]\n', ["line 1", "list"]),
+    "wrong key": (b'{"image": "a", "text": "a"}\n', ["no column 'caption'", "image, text"]),
+    "caption is a number": (b'{"image": "a", "caption": 3}\n', ["row 1", "'caption'", "3 (int)"]),
+    "image is a number": (b'{"image": 3, "caption": "a"}\n', ["row 1", "'image'", "3 (int)"]),
+    "blank lines": (b"\n\n", ["has no rows"]),
+    "not utf-8": (b'{"image": "a", "caption": "\xff"}\n', ["line 1", "not JSON"]),
+}
+
+
+@pytest.mark.parametrize("name", JSONL)
+def test_a_broken_jsonl_is_named_with_its_line(tmp_path, name):
+    content, said = JSONL[name]
+    path = tmp_path / "pairs.jsonl"
+    path.write_bytes(content)
+    check_message(lambda: PairTable(path).samples("train"), [str(path), *said])
+
+
+def test_a_broken_parquet_is_named(tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1 this is none")
+    check_message(lambda: PairTable(path).samples("train"), [str(path), "no Parquet file"])
+    write_parquet(path, image=["a"] * 1000, caption=[str(n) for n in range(1000)])
+    path.write_bytes(path.read_bytes()[:-100])
+    check_message(lambda: PairTable(path).samples("train"), [str(path), "no Parquet file"])
+    write_parquet(path, image=["a"], text=["a"])
+    check_message(lambda: PairTable(path).samples("train"), ["no column 'caption'", "image, text"])
+    write_parquet(path, image=pyarrow.array([], "string"), caption=pyarrow.array([], "string"))
+    check_message(lambda: PairTable(path).samples("train"), ["has no rows"])
+    write_parquet(path, image=[1.5], caption=["a"])
+    check_message(lambda: PairTable(path).samples("train"), ["row 1", "1.5 (float)", "a path or a file's bytes"])
+
+
+def test_other_files_and_settings_are_refused(tmp_path):
+    (tmp_path / "pairs.xlsx").write_bytes(b"x")
+    check_message(
+        lambda: PairTable(tmp_path / "pairs.xlsx").samples("train"), ["'.xlsx'", ".csv, .tsv, .jsonl", "separator"]
+    )
+    (tmp_path / "pears.csv").write_bytes(b"x")
+    check_message(lambda: PairTable(tmp_path / "pairs.csv").samples("train"), ["Did you mean 'pears.csv'?"])
+    check_message(lambda: PairTable(tmp_path).samples("train"), ["a folder"])
+    check_message(lambda: PairTable(tmp_path / "a.csv", image=None, caption=None), ["both null"])
+
+
+def check_message(act, parts):
+    with pytest.raises(InputError) as error:
+        act()
+    assert all(part in str(error.value) for part in parts), error.value

@@ -1,0 +1,97 @@
+import pickle
+
+import numpy as np
+import pyarrow
+import pytest
+from PIL import Image
+
+from kdmm.data import ImageRef, Sample
+from kdmm.errors import InputError
+from tests.data.files import BROKEN_PNG, encoded, picture
+
+
+def test_a_file_and_its_bytes_give_the_same_image(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(3))
+    expected = np.asarray(picture(3))
+    for reference in (
+        ImageRef(str(path)),
+        ImageRef("a", encoded(3)),
+        ImageRef("a", pyarrow.py_buffer(encoded(3))),
+        pickle.loads(pickle.dumps(ImageRef("a", pyarrow.py_buffer(encoded(3))))),
+    ):
+        image = reference.open()
+        assert image.mode == "RGB"
+        assert np.array_equal(np.asarray(image), expected)
+
+
+@pytest.mark.parametrize("background", [(255, 255, 255), (10, 20, 30)])
+def test_transparent_parts_show_the_background(tmp_path, background):
+    image = Image.new("RGBA", (3, 1))
+    image.putdata([(200, 100, 0, 255), (200, 100, 0, 0), (200, 100, 0, 51)])
+    image.save(tmp_path / "a.png")
+    found = np.asarray(ImageRef(str(tmp_path / "a.png"), background=background).open())[0]
+    front, back = np.array([200, 100, 0]), np.array(background)
+    expected = [front, back, 0.2 * front + 0.8 * back]
+    assert np.abs(found - np.array(expected)).max() <= 1
+
+
+def test_every_mode_becomes_rgb(tmp_path):
+    image = picture(1)
+    for mode in ("L", "1", "LA", "P", "CMYK", "RGBA"):
+        path = tmp_path / f"{mode}.tif"
+        image.convert(mode).save(path)
+        assert ImageRef(str(path)).open().mode == "RGB"
+    with_transparent_colour = image.convert("P")
+    with_transparent_colour.info["transparency"] = 0
+    with_transparent_colour.save(tmp_path / "p.gif", transparency=0)
+    found = np.asarray(ImageRef(str(tmp_path / "p.gif")).open())
+    assert (found[np.asarray(with_transparent_colour) == 0] == 255).all()
+
+
+def test_16_bits_are_scaled_to_8(tmp_path):
+    Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16)).save(tmp_path / "a.png")
+    assert np.asarray(ImageRef(str(tmp_path / "a.png")).open())[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no such file"),
+        (b"", "empty"),
+        (b"<html>not found</html>", "no image"),
+        (encoded(0)[:60], "broken"),
+        (encoded(0, "JPEG")[:-200], "broken"),
+        (BROKEN_PNG, "broken"),
+    ],
+)
+def test_a_broken_file_is_an_input_error(tmp_path, content, said):
+    path = tmp_path / "a.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        ImageRef(str(path)).open()
+    if content is not None:
+        with pytest.raises(InputError, match=said):
+            ImageRef("a.png", content).open()
+
+
+def test_a_folder_is_no_image(tmp_path):
+    with pytest.raises(InputError, match="folder"):
+        ImageRef(str(tmp_path)).open()
+
+
+def test_the_identity_changes_with_the_image(tmp_path):
+    path = tmp_path / "a.png"
+    assert ImageRef(str(path)).identity() == str(path)
+    found = {ImageRef(str(path)).identity()}
+    for seed in (0, 1):
+        path.write_bytes(encoded(seed) + bytes(seed))
+        found |= {ImageRef(str(path)).identity(), ImageRef("a", encoded(seed)).identity()}
+    assert len(found) == 5
+    assert ImageRef("a", encoded(1)).identity() == ImageRef("a", encoded(1)).identity()
+
+
+def test_samples_are_pickled_with_their_labels():
+    sample = Sample("a", None, ("text",), labels={"kind": 3})
+    assert pickle.loads(pickle.dumps(sample)) == sample
