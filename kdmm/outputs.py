@@ -21,8 +21,8 @@ the modality; ``present/<modality>``: (B,) bool, all true when absent; ``logit_s
 ``logit_bias``: scalar; ``logits``: (B, C)."""
 
 Batch: TypeAlias = Mapping[str, Any]
-"""``id``: list of B str; ``view``: list of B int; ``caption``: list of B ``str | None``; ``caption_id``: (B,) int64, equal
-for equal captions; one mapping per model (``student``, ``teacher``) with what that model reads; labels if any."""
+"""``id``: list of B str; ``view``: list of B int; ``caption``: list of B ``str | None``; ``caption_id``: (B,) int64,
+equal for equal captions; one mapping per model (``student``, ``teacher``) with what that model reads; labels if any."""
 
 
 def read(outputs: Outputs, name: str, whose: str) -> Tensor:

@@ -208,8 +208,8 @@ def _claim(folder: Path, settings: Config, resume: bool, overwrite: bool) -> Pat
         changed = [key for key in changed if key.split(".")[0] in ("seed", "data", "module")]
         if changed:
             raise InputError(
-                f"--resume: {', '.join(changed)} differ from the run's {folder / 'config.yaml'}. Resume with the settings "
-                "it was started with, or start anew under another name."
+                f"--resume: {', '.join(changed)} differ from the run's {folder / 'config.yaml'}. Resume with the "
+                "settings it was started with, or start anew under another name."
             )
         return last if last.is_file() else None
     if _is_first_process() and folder.exists() and any(folder.iterdir()) and not overwrite:
@@ -334,7 +334,7 @@ def _versions() -> dict[str, str]:
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 @contextmanager

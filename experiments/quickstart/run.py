@@ -1,4 +1,4 @@
-"""The quick start: train a teacher, then the same student alone, distilled, and distilled with inherited weights; compare.
+"""The quick start: a teacher, then the same student alone, distilled, and distilled with inherited weights, compared.
 
     python experiments/quickstart/run.py                          # one fold, minutes on two cores
     python experiments/quickstart/run.py --folds 0 1 2 3 4        # all five, with intervals
@@ -10,6 +10,7 @@ sequence of ``kdmm fit``, ``kdmm evaluate`` and ``kdmm report`` with overrides; 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,16 +26,17 @@ SETTINGS = {
     "full": ["data.sources.pairs.fraction=1.0"],
 }
 
+
 def fit(config: str, name: str, overrides: Sequence[str]) -> Path:
     """Run one experiment and measure it on its test fold, unless that is done already."""
     folder = Path("runs") / name
-    if (folder / "metrics.json").is_file():
-        print(f"{name}: finished before")
-        return folder
-    overrides = [f"name={name}", *overrides]
-    print(f"\nkdmm fit {HERE.name}/{config}.yaml {' '.join(overrides)}", flush=True)
-    kdmm.fit(HERE / f"{config}.yaml", overrides, resume=(folder / "config.yaml").is_file())
-    kdmm.evaluate(folder)
+    if not (folder / "metrics.json").is_file():
+        overrides = [f"name={name}", *overrides]
+        print(f"\nkdmm fit {HERE.name}/{config}.yaml {' '.join(overrides)}", flush=True)
+        kdmm.fit(HERE / f"{config}.yaml", overrides, resume=(folder / "config.yaml").is_file())
+    if json.loads((folder / "metrics.json").read_text("utf-8"))["split"] != "test":
+        print(f"kdmm evaluate {folder}", flush=True)
+        kdmm.evaluate(folder)
     return folder
 
 

@@ -25,7 +25,7 @@ class Checkpoints(Checkpoint):
 
     Args:
         every_n_steps: optimizer steps between two writes of ``last.ckpt`` inside an epoch.
-        monitor: the metric that chooses the best state, such as ``val/recall@5``; ``None`` keeps the last as the result.
+        monitor: the metric that chooses the best state, such as ``val/recall@5``; ``None`` takes the last.
         mode: whether a better value is larger or smaller.
         folder: where; a run sets its own ``checkpoints/``.
     """
@@ -72,7 +72,9 @@ class Checkpoints(Checkpoint):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._asked is not None:
-            raise InterruptedRunError("The run was stopped at once. Continue it from its last saved state with --resume.")
+            raise InterruptedRunError(
+                "The run was stopped at once. Continue it from its last saved state with --resume."
+            )
         self._asked = signal.Signals(number)
 
     def on_train_batch_end(
@@ -93,7 +95,11 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the state if it is the best yet."""
-        if self.monitor is None or trainer.sanity_checking or not trainer.fit_loop.epoch_loop.batch_progress.total.ready:
+        if (
+            self.monitor is None
+            or trainer.sanity_checking
+            or not trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        ):
             return
         if self.monitor not in trainer.callback_metrics:
             raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +58,11 @@ class MetricsCsv(Logger):
         """Add a row, or to the last one if it is of the same step."""
         row = {"step": step or 0, **{name: float(value) for name, value in metrics.items()}}
         row["epoch"] = int(row.get("epoch", 0))
-        if self.unwritten and self.rows[-1]["step"] == row["step"] and not set(row) & set(self.rows[-1]) - {"step", "epoch"}:
+        if (
+            self.unwritten
+            and self.rows[-1]["step"] == row["step"]
+            and not set(row) & set(self.rows[-1]) - {"step", "epoch"}
+        ):
             self.rows[-1].update(row)
         else:
             self.rows.append(row)
@@ -85,7 +88,7 @@ class MetricsCsv(Logger):
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(partial, self.path)
+        partial.replace(self.path)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

@@ -32,7 +32,9 @@ class PlainProgress(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the line."""
         wanted = ("train/loss", "val/loss", "val/recall@5")
-        found = [f"{name} {float(trainer.callback_metrics[name]):.4g}" for name in wanted if name in trainer.callback_metrics]
+        found = [
+            f"{name} {float(trainer.callback_metrics[name]):.4g}" for name in wanted if name in trainer.callback_metrics
+        ]
         print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
             f"step {trainer.global_step}/{int(trainer.estimated_stepping_batches)}",

@@ -27,12 +27,14 @@ class RetrievedExamples(pl.Callback):
         self.k = k
         self.gallery = gallery
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Log the table."""
         loggers = [logger for logger in trainer.loggers if isinstance(logger, Wandb)]
         if not loggers or not trainer.is_global_zero:
             return
-        rows = retrieve_examples(pl_module.model, trainer.datamodule.examples("val", self.gallery), self.captions, self.k)
+        rows = retrieve_examples(
+            pl_module.model, trainer.datamodule.examples("val", self.gallery), self.captions, self.k
+        )
         table = wandb.Table(columns=["caption", "rank of its picture", *(f"picture {n + 1}" for n in range(self.k))])
         for row in rows:
             table.add_data(row.caption, row.rank, *(wandb.Image(image, caption=name) for image, name in row.found))

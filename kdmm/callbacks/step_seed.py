@@ -12,7 +12,7 @@ __all__ = ["StepSeed"]
 
 
 class StepSeed(pl.Callback):
-    """Seeds PyTorch at each training batch from (seed, epoch, batch, rank), so that resuming needs no generator's state.
+    """Seeds PyTorch at each training batch from (seed, epoch, batch, rank), so resuming restores no generator.
 
     Args:
         seed: the run's.

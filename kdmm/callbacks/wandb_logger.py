@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_warn
 
 __all__ = ["Wandb", "has_key"]
@@ -58,7 +58,9 @@ class Wandb(WandbLogger):
         except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
             if self._wandb_init["mode"] == "offline":
                 raise
-            rank_zero_warn(f"wandb did not answer ({error}); this run is logged offline. Send it later with `wandb sync`.")
+            rank_zero_warn(
+                f"wandb did not answer ({error}); this run is logged offline. Send it later with `wandb sync`."
+            )
             self._wandb_init["mode"] = "offline"
             return super().experiment
 

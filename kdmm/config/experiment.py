@@ -24,8 +24,8 @@ def load(
 
     Args:
         source: a YAML file, or what one would hold. A file's ``base:`` names another file, relative to it, whose
-            settings it changes; a node with another ``_target_`` than the base's replaces it, but for the arguments that
-            it names in ``_keep_``; a mapping's ``_drop_`` names keys that are not taken over.
+            settings it changes; a node with another ``_target_`` than the base's replaces it, but for the arguments
+            that it names in ``_keep_``; a mapping's ``_drop_`` names keys that are not taken over.
         overrides: ``key=value`` sets or adds a key, ``~key`` removes one.
         allow: packages that may be named besides kdmm's own list. None: the targets are not checked, only what stands
             around them.

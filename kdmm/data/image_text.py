@@ -16,9 +16,9 @@ from PIL.Image import Image
 
 from kdmm.data.batches import ENTRIES, BatchMaker, Recipe, map_tensors
 from kdmm.data.feed import Feed, Place
-from kdmm.data.loader import EvaluationLoader, Loader, Position, TrainingLoader
+from kdmm.data.loader import MODEL, EvaluationLoader, Loader, TrainingLoader, ViewLoader
+from kdmm.data.plans import EvaluationPlan, Position, TrainingPlan, ViewPlan
 from kdmm.data.source import SPLITS, Source, Split
-from kdmm.data.view_loader import MODEL, ViewLoader
 from kdmm.distributed import rank, world_size
 from kdmm.errors import InputError, nearest
 from kdmm.models.preprocess import Preprocess
@@ -142,7 +142,8 @@ class ImageTextDataModule(pl.LightningDataModule):
         maker = self._maker(feeds, self._models(), self.views, self.remember)
         position = Position(*self._start)
         self._positions.append(position)
-        return self._opened(TrainingLoader(maker, self.workers, feeds, self.counts, self._place(), position))
+        plan = TrainingPlan(feeds, self.counts, self._place(), position)
+        return self._opened(TrainingLoader(maker, plan, self.workers))
 
     def val_dataloader(self) -> Loader | list[Any]:
         """Return this rank's part of the first source's val split; an empty list if it has none."""
@@ -172,7 +173,7 @@ class ImageTextDataModule(pl.LightningDataModule):
         samples = {name: feed.samples for name, feed in feeds.items()}
         image_alone = {MODEL: Preprocess(image=preprocess.image)}
         maker = self._maker(feeds, image_alone, views=None)  # the numbers given are views, not passes
-        return self._opened(ViewLoader(maker, self.workers, samples, tuple(views), batch_size))
+        return self._opened(ViewLoader(maker, ViewPlan(samples, tuple(views), batch_size), self.workers))
 
     def texts(self, splits: Iterable[Split]) -> list[str]:
         """Return every caption of these splits once, in a fixed order.
@@ -253,12 +254,19 @@ class ImageTextDataModule(pl.LightningDataModule):
         self._loaders.clear()
         self._positions.clear()
 
+    def on_exception(self, exception: BaseException) -> None:
+        """End the workers of a run that failed.
+
+        Args:
+            exception: that ended it.
+        """
+        self.teardown("")
+
     def _evaluation(self, split: Split) -> Loader:
         feed = self._feed(self.first, split)
         maker = self._maker({self.first: feed}, self._models(), self.views)
-        return self._opened(
-            EvaluationLoader(maker, self.workers, self.first, feed, self.eval_batch_size, self._place())
-        )
+        plan = EvaluationPlan(self.first, feed, self.eval_batch_size, self._place())
+        return self._opened(EvaluationLoader(maker, plan, self.workers))
 
     def _models(self) -> dict[str, Preprocess]:
         if self._preprocess is None:

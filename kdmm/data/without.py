@@ -17,9 +17,9 @@ WORD = re.compile(r"\w+")
 class Without(Source):
     """Leaves out of a source's training captions those that hold a val or test caption of another source.
 
-    Unpaired text from a large collection is likely to hold captions that are measured on: a caption is left out when such
-    a one occurs in it, as whole words in their order, whatever the case and punctuation. A caption that also stands in the
-    other source's training captions stays. A sample without an image that loses its last caption is left out.
+    Unpaired text from a large collection is likely to hold captions that are measured on: a caption is left out when
+    such a one occurs in it, as whole words in their order, whatever the case and punctuation. A caption that the
+    other source also has for training stays. A sample without an image that loses its last caption is left out.
 
     Args:
         source: whose samples are taken.

@@ -115,9 +115,7 @@ def pairs_alone(
     return first[valid], second[valid], None if labels is None else labels[valid]
 
 
-def positives(
-    labels: Int[Tensor, "B"] | None, counts: tuple[int, ...], device: torch.device
-) -> Bool[Tensor, "B N"]:
+def positives(labels: Int[Tensor, "B"] | None, counts: tuple[int, ...], device: torch.device) -> Bool[Tensor, "B N"]:
     """Return which samples of all ranks share the label of each sample here; only itself without labels."""
     everyone = torch.arange(sum(counts), device=device) if labels is None else gather(labels, False, counts)
     return everyone[rows_here(counts), None] == everyone

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +13,7 @@ from torch import nn
 
 from kdmm import targets
 from kdmm.errors import InputError
+from kdmm.models.dual_encoder import DualEncoder
 
 __all__ = ["load_model", "save_model"]
 
@@ -22,10 +22,10 @@ WEIGHT_ARGUMENTS = frozenset({"weights"})  # where initial weights come from: no
 
 
 def save_model(path: Path, model: nn.Module, tree: Mapping[str, Any]) -> None:
-    """Write a model's tensors and the ``_target_`` tree that builds it to one ``.safetensors`` file, whole or not at all.
+    """Write a model's tensors and the ``_target_`` tree that builds it to one file, whole or not at all.
 
     Args:
-        path: the file; an existing one is replaced.
+        path: the ``.safetensors`` file; an existing one is replaced.
         model: the model.
         tree: the ``_target_`` tree it was built from.
     """
@@ -33,7 +33,7 @@ def save_model(path: Path, model: nn.Module, tree: Mapping[str, Any]) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         save_file(tensors, partial, metadata={KEY: json.dumps(tree)})
-        os.replace(partial, path)
+        partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -52,7 +52,7 @@ def load_model(path: Path, allow: tuple[str, ...] = ()) -> nn.Module:
     if not path.is_file():
         raise InputError(f"{path} is no file. Give a run's model file, which `kdmm fit` writes when it is done.")
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  safe_open is no mapping
     except (SafetensorError, OSError) as error:
@@ -69,7 +69,7 @@ def load_model(path: Path, allow: tuple[str, ...] = ()) -> nn.Module:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"{path} does not fit the model it describes ({error}).") from error
-    if "weights_from" in vars(model):
+    if isinstance(model, DualEncoder):
         model.weights_from = str(path)
     model.requires_grad_(False)
     return model.eval()
@@ -81,6 +81,6 @@ def _untrained(tree: Any) -> Any:
         return {
             key: None if key in WEIGHT_ARGUMENTS else _untrained(value)
             for key, value in tree.items()
-            if key not in ("freeze", "frozen")
+            if key != "frozen"  # needs weights to be built; the trained ones follow
         }
     return [_untrained(value) for value in tree] if isinstance(tree, list) else tree

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from kdmm.errors import InputError
+from kdmm.models.preprocess import Preprocess
 
 __all__ = ["embed_images", "embed_texts"]
 
@@ -22,11 +24,13 @@ def embed_images(model: nn.Module, images: Sequence[Image], batch_size: int = 64
         images: of any size and mode.
         batch_size: pictures at a time.
     """
-    transform = model.preprocess.image
+    transform = cast(Preprocess, model.preprocess).image
     if transform is None:
         raise InputError(f"{type(model).__name__} reads no pictures.")
     return _embed(
-        model, "image", [torch.stack([transform(i.convert("RGB")) for i in part]) for part in _parts(images, batch_size)]
+        model,
+        "image",
+        [torch.stack([transform(i.convert("RGB")) for i in part]) for part in _parts(images, batch_size)],
     )
 
 
@@ -38,7 +42,7 @@ def embed_texts(model: nn.Module, texts: Sequence[str], batch_size: int = 256) -
         texts: the captions.
         batch_size: captions at a time.
     """
-    tokenize = model.preprocess.text
+    tokenize = cast(Preprocess, model.preprocess).text
     if tokenize is None:
         raise InputError(f"{type(model).__name__} reads no text.")
     return _embed(model, "text", [tokenize(list(part)) for part in _parts(texts, batch_size)])

@@ -60,7 +60,8 @@ def OpenClip(  # noqa: N802  a model to its users, who write it beside DualEncod
         raise InputError(f"OpenClip.architecture: {architecture!r} begins with neither 'hf-hub:' nor 'local-dir:'.")
     if schema is None and architecture not in open_clip.list_models():
         raise InputError(
-            f"OpenClip.architecture: open_clip has no {architecture!r}." + nearest(architecture, open_clip.list_models())
+            f"OpenClip.architecture: open_clip has no {architecture!r}."
+            + nearest(architecture, open_clip.list_models())
         )
     tags = open_clip.list_pretrained_tags_by_model(architecture) if schema is None else []
     if schema is None and weights is not None and weights not in tags and not Path(weights).exists():
@@ -79,8 +80,8 @@ def OpenClip(  # noqa: N802  a model to its users, who write it beside DualEncod
         )
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"OpenClip: {architecture!r} with weights {weights!r} could not be loaded ({error}). Without a network, give "
-            "the path of a checkpoint as `weights`, or 'local-dir:<folder>' as `architecture`."
+            f"OpenClip: {architecture!r} with weights {weights!r} could not be loaded ({error}). Without a network, "
+            "give the path of a checkpoint as `weights`, or 'local-dir:<folder>' as `architecture`."
         ) from error
     cfg = open_clip.get_model_preprocess_cfg(model)
     size = cfg.get("size", 224)

@@ -17,7 +17,7 @@ from kdmm.models.files import locate
 __all__ = ["ImagePreprocess", "ImageTransform", "OpenClipTokens", "Preprocess", "TextPreprocess", "TransformerTokens"]
 
 ImagePreprocess = Callable[[Image], Tensor]
-"""One RGB picture to (3, H, W) float32. Compared with ``==`` and hashed, so that two models' equal preprocessing runs once."""
+"""One RGB picture to (3, H, W) float32. Compared with ``==`` and hashed: two models' equal preprocessing runs once."""
 
 TextPreprocess = Callable[[list[str]], Tensor]
 """N captions to (N, T) int64 token ids, padded. Compared with ``==`` and hashed."""

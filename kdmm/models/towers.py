@@ -80,7 +80,9 @@ class TimmImage(ImageTower):
         if not timm.is_model(name):
             raise InputError(f"TimmImage.name: timm has no model {name!r}." + nearest(name, timm.list_models()))
         if stages is None and head_width is not None:
-            raise InputError(f"TimmImage.head_width: {head_width} given, but a head needs `stages`, the number to keep.")
+            raise InputError(
+                f"TimmImage.head_width: {head_width} given, but a head needs `stages`, the number to keep."
+            )
         if frozen and weights is None:
             raise InputError(f"TimmImage.frozen: {list(frozen)} need `weights`; random layers must be trained.")
         self.trunk = timm.create_model(name, pretrained=False, num_classes=0)
@@ -185,7 +187,9 @@ class TransformerText(TextTower):
                 f"TransformerText.name: {name!r} is neither a folder with a transformers model nor a hub name that "
                 f"could be fetched ({str(error).strip().splitlines()[0]})."
             ) from error
-        if getattr(self.trunk, "pooler", None) is not None:  # transformers' own optional head, which no pooling here reads
+        if (
+            getattr(self.trunk, "pooler", None) is not None
+        ):  # transformers' own optional head, which no pooling here reads
             self.trunk.pooler = None
         self.pooling = pooling
         self.width = int(config.hidden_size)
@@ -261,7 +265,8 @@ def _principal_embeddings(name: str, rows: int, width: int) -> Float[Tensor, "ro
     table = AutoModel.from_pretrained(str(locate(name)), dtype=torch.float32).get_input_embeddings().weight.detach()
     if len(table) < rows:
         raise InputError(
-            f"BagOfTokens.weights: {name!r} has {len(table)} tokens, the tokenizer {rows}. Take the same model's tokenizer."
+            f"BagOfTokens.weights: {name!r} has {len(table)} tokens, the tokenizer {rows}. "
+            "Take the same model's tokenizer."
         )
     centred = (table[:rows] - table[:rows].mean(0)).double()
     _, directions = torch.linalg.eigh(centred.T @ centred)  # ascending: the last columns carry the most variance
@@ -269,4 +274,5 @@ def _principal_embeddings(name: str, rows: int, width: int) -> Float[Tensor, "ro
     # A principal direction's sign is arbitrary and differs between machines: make each one's largest entry positive.
     largest = directions[:, -width:].flip(1).abs().argmax(0)
     reduced = reduced * directions[:, -width:].flip(1).gather(0, largest[None]).sign()
-    return (reduced * EMBEDDING_STD / reduced.std()).float()
+    scaled: Tensor = (reduced * EMBEDDING_STD / reduced.std()).float()
+    return scaled

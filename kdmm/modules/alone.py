@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import nn
 from torchmetrics import Metric
@@ -83,8 +83,8 @@ class TeacherModule(TrainingModule):
         if features is not None:
             if not isinstance(teacher, DualEncoder) or not teacher.freeze:
                 raise InputError(
-                    "TeacherModule.features: the teacher has no locked towers whose features could be computed beforehand. "
-                    "Leave `features` out, or lock towers with `DualEncoder.freeze`."
+                    "TeacherModule.features: the teacher has no locked towers whose features could be computed "
+                    "beforehand. Leave `features` out, or lock towers with `DualEncoder.freeze`."
                 )
             self.locked = teacher.freeze
 
@@ -96,10 +96,11 @@ class TeacherModule(TrainingModule):
     @property
     def preprocess(self) -> dict[str, Preprocess]:
         """What the towers that run read; the locked ones' features are looked up."""
-        whole: Preprocess = self.model.preprocess
+        whole = cast(Preprocess, self.teacher.preprocess)
         return {
             "teacher": Preprocess(
-                image=None if "image" in self.locked else whole.image, text=None if "text" in self.locked else whole.text
+                image=None if "image" in self.locked else whole.image,
+                text=None if "text" in self.locked else whole.text,
             )
         }
 
@@ -111,13 +112,13 @@ class TeacherModule(TrainingModule):
     def on_fit_start(self) -> None:
         """Compute the locked towers' features, now that the device is known."""
         if self.features is not None:
-            whole: Preprocess = self.model.preprocess
+            whole = cast(Preprocess, self.teacher.preprocess)
             wanted = Preprocess(
-                image=whole.image if "image" in self.locked else None, text=whole.text if "text" in self.locked else None
+                image=whole.image if "image" in self.locked else None,
+                text=whole.text if "text" in self.locked else None,
             )
-            self.features.prepare(
-                self.trainer.datamodule, ("train", "val"), self.teacher.towers, wanted, self.teacher.features
-            )
+            data, model = self.dynamic_trainer.datamodule, cast(DualEncoder, self.teacher)
+            self.features.prepare(data, ("train", "val"), model.towers, wanted, model.features)
 
     def outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
         """Return the teacher's answer as that of the model in training, and nothing beside it."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, cast
 
 import lightning.pytorch as pl
 import torch
@@ -56,6 +56,11 @@ class TrainingModule(pl.LightningModule, ABC):
         """Each model's preprocessing, by its name in a batch."""
         return {self.role: self.model.preprocess}
 
+    @property
+    def dynamic_trainer(self) -> Any:
+        """The trainer, for the attributes that Lightning sets without declaring them."""
+        return self.trainer
+
     def online(self) -> TrainingModule:
         """Return the module with everything that was answered beforehand replaced by what answers any batch."""
         return self
@@ -75,9 +80,10 @@ class TrainingModule(pl.LightningModule, ABC):
         loss, parts = self.objective(student, teacher, batch)
         if not torch.isfinite(loss):
             raise NonFiniteLossError(_not_finite(parts, batch, self.global_step))
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        if (self.global_step + 1) % self.dynamic_trainer.log_every_n_steps == 0:
             self.log_parts("train", loss, parts)
-        return loss
+        total: Tensor = loss
+        return total
 
     def log_parts(self, stage: str, loss: Tensor, parts: Mapping[str, Tensor]) -> None:
         """Log a loss, its terms and their weights under the names that dashboards rely on."""
@@ -98,8 +104,11 @@ class TrainingModule(pl.LightningModule, ABC):
         self._update_metrics(*self.outputs(batch), batch)
 
     def _update_metrics(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
-        for metric in self.metrics.values():
+        for metric in self._metrics():
             metric.update(student, teacher, batch)
+
+    def _metrics(self) -> Iterable[Metric]:
+        return cast(Iterable[Metric], self.metrics.values())
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
@@ -110,7 +119,7 @@ class TrainingModule(pl.LightningModule, ABC):
         self._log_metrics("test")
 
     def _log_metrics(self, stage: str) -> None:
-        for metric in self.metrics.values():
+        for metric in self._metrics():
             values = metric.compute()
             self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
             metric.reset()
@@ -121,6 +130,7 @@ def _not_finite(parts: Mapping[str, Tensor], batch: Batch, step: int) -> str:
     ids = list(batch["id"])
     shown = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
     return (
-        f"The loss is not finite at step {step}: {', '.join(found) or 'the weighted sum'}. The batch holds the samples {shown}. "
+        f"The loss is not finite at step {step}: {', '.join(found) or 'the weighted sum'}. "
+        f"The batch holds the samples {shown}. "
         "Lower the learning rate, lengthen the warm-up, set `trainer.gradient_clip_val`, or look at these samples."
     )

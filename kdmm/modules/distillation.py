@@ -68,7 +68,7 @@ class DistillationModule(TrainingModule):
 
     def on_fit_start(self) -> None:
         """Let the teacher look ahead at the data, now that the device is known."""
-        self.teacher.prepare(self.trainer.datamodule, ("train", "val"))
+        self.teacher.prepare(self.dynamic_trainer.datamodule, ("train", "val"))
 
     def outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
         """Return the student's and the teacher's answer."""

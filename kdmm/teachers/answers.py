@@ -98,7 +98,14 @@ class Answers:
         views = {split: tuple(range(self.views)) if split == "train" else (EVAL_VIEW,) for split in splits}
         path = None
         if self.store is not None:
-            facts = [repr(preprocess), self.precision, data.fingerprint, sorted(views.items()), texts, torch.__version__]
+            facts = [
+                repr(preprocess),
+                self.precision,
+                data.fingerprint,
+                sorted(views.items()),
+                texts,
+                torch.__version__,
+            ]
             path = self.store / f"{_fingerprint(network, facts)}.safetensors"
         device = next(network.parameters()).device
         if path is not None and path.is_file():
@@ -172,7 +179,7 @@ class Answers:
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # several ranks may write the same file
         try:
             save_file({**tables, KEYS: torch.frombuffer(bytearray(keys), dtype=torch.uint8)}, partial)
-            os.replace(partial, path)
+            partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
 

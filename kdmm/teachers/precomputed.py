@@ -42,7 +42,7 @@ class Precomputed(Teacher):
         self._constants: dict[str, Tensor] = {}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Precomputed:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
         self.online()._apply(fn, recurse)
         return self
 
@@ -55,7 +55,7 @@ class Precomputed(Teacher):
         teacher = self.online()
 
         def encode(modality: str, inputs: Tensor) -> Tensor:
-            outputs = teacher({modality: inputs})
+            outputs: Outputs = teacher({modality: inputs})
             self._constants = {name: outputs[name] for name in ("logit_scale", "logit_bias") if name in outputs}
             return outputs[modality]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class Teacher(nn.Module, ABC):
     def online(self) -> Frozen:
         """Return the running teacher, which answers any batch."""
 
-    def prepare(self, data: ViewSource, splits: Iterable[str]) -> None:  # noqa: B027  most teachers need not look ahead
+    def prepare(self, data: ViewSource, splits: Iterable[str]) -> None:
         """Look ahead at what will be asked. Called once, before training, on every rank, with the device set."""
 
 
@@ -58,7 +58,7 @@ class Frozen(Teacher):
         model.requires_grad_(False)
         model.eval()
         self._held = (model,)  # a tuple is no registered submodule
-        self.preprocess = model.preprocess
+        self.preprocess = cast(Preprocess, model.preprocess)
 
     @property
     def model(self) -> nn.Module:
@@ -66,8 +66,8 @@ class Frozen(Teacher):
         return self._held[0]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
-        super()._apply(fn, recurse)
-        self.model._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
+        self.model._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
         return self
 
     @torch.no_grad()

@@ -10,7 +10,8 @@ from torchvision.transforms import v2
 from kdmm.data import WebDataset
 from kdmm.data.batches import BatchMaker, Recipe
 from kdmm.data.feed import Indexed, Place
-from kdmm.data.loader import EvaluationLoader, Position, TrainingLoader
+from kdmm.data.loader import EvaluationLoader, TrainingLoader
+from kdmm.data.plans import EvaluationPlan, Position, TrainingPlan
 from kdmm.errors import InputError
 from tests.data.files import SMALL, encoded, pairs, texts, write_shard
 from tests.data.test_batches import bad
@@ -25,7 +26,8 @@ def training(samples=None, workers=0, position=None, place=None, counts=None, **
     }
     counts = counts or {"pairs": 4, "texts": 3}
     maker = BatchMaker(feeds, Recipe({"student": SMALL}, AUGMENT, **recipe), prefixed=True)
-    return TrainingLoader(maker, workers, feeds, counts, place or Place(), position or Position())
+    plan = TrainingPlan(feeds, counts, place or Place(), position or Position())
+    return TrainingLoader(maker, plan, workers)
 
 
 def same(one, other):
@@ -167,9 +169,8 @@ def test_workers_persist_with_one_thread_each_until_they_are_closed():
     some = [dataclasses.replace(sample, image=None) for sample in pairs(8)]
     feeds = {"pairs": Indexed(some, "pairs", 0)}
     preprocess = dataclasses.replace(SMALL, text=ThreadsAndProcess())
-    loader = TrainingLoader(
-        BatchMaker(feeds, Recipe({"student": preprocess}), False), 2, feeds, {"pairs": 2}, Place(), Position()
-    )
+    maker = BatchMaker(feeds, Recipe({"student": preprocess}), False)
+    loader = TrainingLoader(maker, TrainingPlan(feeds, {"pairs": 2}, Place(), Position()), 2)
     found = [[tuple(batch["student"]["text"][0].tolist()) for batch in loader] for _ in range(2)]
     assert {threads for epoch in found for threads, _ in epoch} == {1}
     processes = [{process for _, process in epoch} for epoch in found]
@@ -185,21 +186,21 @@ def test_workers_persist_with_one_thread_each_until_they_are_closed():
 def test_what_a_worker_gets_can_be_pickled():
     loader = training()
     maker = pickle.loads(pickle.dumps(loader._loader.dataset))
-    requests = next(loader.requests())
+    requests = next(iter(loader.plan))
     assert same(maker[requests], loader._loader.dataset[requests])
 
 
 def evaluation(count, size, world, rank=0, workers=0):
     feed = Indexed(pairs(count), "pairs", 0)
     maker = BatchMaker({"pairs": feed}, Recipe({"student": SMALL}, AUGMENT), False)
-    return EvaluationLoader(maker, workers, "pairs", feed, size, Place(rank, world))
+    return EvaluationLoader(maker, EvaluationPlan("pairs", feed, size, Place(rank, world)), workers)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 2, 7, 12])
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_evaluation_gives_each_sample_over_all_ranks_in_equally_many_batches(count, size, world):
-    ranks = [list(evaluation(count, size, world, rank).requests()) for rank in range(world)]
+    ranks = [list(evaluation(count, size, world, rank).plan) for rank in range(world)]
     assert len({len(batches) for batches in ranks}) == 1
     assert len(ranks[0]) == len(evaluation(count, size, world)) == math.ceil(math.ceil(count / world) / size)
     rows = [[row for batch in batches for row, _ in batch["pairs"]] for batches in ranks]
@@ -235,7 +236,8 @@ def from_shards(shards, workers, position=None, sources=("web", "texts")):
     feeds = {name: every[name] for name in sources}
     maker = BatchMaker(feeds, Recipe({"student": SMALL}, AUGMENT), True)
     counts = dict.fromkeys(sources, 3)
-    return TrainingLoader(maker, workers, feeds, counts, Place(0, 1, max(1, workers)), position or Position())
+    plan = TrainingPlan(feeds, counts, Place(0, 1, max(1, workers)), position or Position())
+    return TrainingLoader(maker, plan, workers)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -276,7 +278,8 @@ def test_a_cut_shard_ends_the_run_with_its_name(shards, workers):
     os.truncate(path, 3000)
     web = WebDataset(shards, samples=20).feed("train", "web", 0)
     maker = BatchMaker({"web": web}, Recipe({"student": SMALL}, bad_samples="skip"), False)
-    loader = TrainingLoader(maker, workers, {"web": web}, {"web": 4}, Place(0, 1, max(1, workers)), Position())
+    plan = TrainingPlan({"web": web}, {"web": 4}, Place(0, 1, max(1, workers)), Position())
+    loader = TrainingLoader(maker, plan, workers)
     with pytest.raises(InputError, match=r"1.tar' cannot be read") as error:
         epochs(loader, 2)
     assert "Traceback" not in str(error.value)

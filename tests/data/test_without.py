@@ -19,7 +19,9 @@ class Fixed(Source):
 
 def test_captions_that_hold_a_measured_one_are_left_out():
     held_out = Fixed(train=["sun"], val=["Red Car"], test=["moon", "sun"])
-    texts = Fixed(train=["a red car!", "red sports car", "moon", "moonlight", "the sun", "my MOON+a cat", "moon+the moon"])
+    texts = Fixed(
+        train=["a red car!", "red sports car", "moon", "moonlight", "the sun", "my MOON+a cat", "moon+the moon"]
+    )
     kept = Without(texts, held_out).samples("train")
     assert [sample.captions for sample in kept] == [("red sports car",), ("moonlight",), ("the sun",), ("a cat",), ()]
     assert [sample.image is not None for sample in kept] == [False, False, False, True, True]

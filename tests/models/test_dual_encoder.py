@@ -2,7 +2,6 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from tests.conftest import LITE0, MINILM
 
 from kdmm.errors import InputError
 from kdmm.models import (
@@ -16,6 +15,7 @@ from kdmm.models import (
     load_model,
     save_model,
 )
+from tests.conftest import LITE0, MINILM
 
 TREE = {
     "_target_": "kdmm.models.DualEncoder",
@@ -82,7 +82,7 @@ def test_frozen_towers_do_not_move_while_projections_do():
 
 
 def test_unknown_frozen_tower_and_widths_that_differ():
-    with pytest.raises(InputError, match="'imag' is no tower. Did you mean 'image'"):
+    with pytest.raises(InputError, match=r"'imag' is no tower\. Did you mean 'image'"):
         small(freeze=["imag"])
     with pytest.raises(InputError, match="embed_dim"):
         DualEncoder(TimmImage("tf_efficientnet_lite0", 32, stages=2), BagOfTokens(MINILM, 8))
@@ -131,7 +131,9 @@ def tiny_open_clip(tmp_path_factory):
     torch.save(reference.state_dict(), folder / "weights.pt")
     (folder / "local").mkdir()
     preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "resize_mode": "squash"}
-    (folder / "local" / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg, "preprocess_cfg": preprocess}))
+    (folder / "local" / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": cfg, "preprocess_cfg": preprocess})
+    )
     torch.save(reference.state_dict(), folder / "local" / "open_clip_pytorch_model.bin")
     return folder, reference
 
@@ -172,7 +174,9 @@ def test_wrong_open_clip_model_is_named(arguments, message):
 
 def test_embedding_helpers_restore_the_mode():
     model = small().train()
-    images = embed_images(model, [Image.new("RGB", (72, 50), color) for color in ("red", "blue", "green")], batch_size=2)
+    images = embed_images(
+        model, [Image.new("RGB", (72, 50), color) for color in ("red", "blue", "green")], batch_size=2
+    )
     texts = embed_texts(model, ["a", "b", "c"], batch_size=2)
     assert images.shape == texts.shape == (3, 16)
     assert model.training

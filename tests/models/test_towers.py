@@ -1,12 +1,12 @@
 import pytest
 import timm
 import torch
-from tests.conftest import LITE0, MINILM
 from torch import nn
 
 from kdmm.errors import InputError
 from kdmm.models import BagOfTokens, TimmImage, TransformerText
 from kdmm.models.files import read_state
+from tests.conftest import LITE0, MINILM
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@ import copy
 
 import pytest
 import torch
-from tests.conftest import MINILM
 from torch import nn
 
 from kdmm.errors import InputError
@@ -10,6 +9,7 @@ from kdmm.models import BagOfTokens, DualEncoder, TimmImage, save_model
 from kdmm.models.preprocess import Preprocess
 from kdmm.teachers import FromRun, Frozen, Precomputed
 from kdmm.views import EVAL_VIEW
+from tests.conftest import MINILM
 
 
 class Batchy(nn.Module):
