@@ -1,6 +1,5 @@
 import contextlib
 import random
-import time
 
 import numpy as np
 import pytest
@@ -84,14 +83,3 @@ def test_parts_of_a_hash_are_kept_apart_and_it_fits_int64():
     assert min(hashes) >= 0
     assert max(hashes) < 2**63
     assert max(hashes) > 2**62
-
-
-def test_seeding_one_view_of_a_batch_is_cheap():
-    def cost():
-        start = time.perf_counter()
-        for n in range(200):
-            seed_view("cat", n)
-        return (time.perf_counter() - start) / 200
-
-    with preserved_randomness():
-        assert min(cost() for _ in range(5)) < 50e-6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from kdmm.data.sample import Sample
 from kdmm.data.source import Source, Split
@@ -44,6 +44,10 @@ class Captioned(Source):
 
     def __str__(self) -> str:
         return f"Captioned({self.source}, {self.fraction}, keep={self.keep!r})"
+
+    def describe(self, split: Split) -> dict[str, Any]:
+        """Return the source's own description where the samples are its own."""
+        return super().describe(split) if split == "train" else self.source.describe(split)
 
     @property
     def splits(self) -> tuple[Split, ...]:

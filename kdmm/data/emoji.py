@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from kdmm.data.emoji_concepts import KINDS, concepts, kind
 from kdmm.data.sample import ImageRef, Sample
@@ -86,6 +87,10 @@ class Emoji(Source):
     def splits(self) -> tuple[Split, ...]:
         """All three."""
         return SPLITS
+
+    def describe(self, split: Split) -> dict[str, Any]:
+        """Return the name and the fold."""
+        return {**super().describe(split), "fold": self.fold}
 
     @staticmethod
     def categories() -> tuple[str, ...]:

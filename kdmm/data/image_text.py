@@ -97,6 +97,8 @@ class ImageTextDataModule(pl.LightningDataModule):
                 raise InputError(f"{setting}: {value} given; it is at least {least}.")
         self._preprocess: dict[str, Preprocess] | None = None
         self._start = (0, 0)
+        self._training: TrainingLoader | None = None
+        self._resumed: dict[str, Any] = {}
         self._positions: list[Position] = []
         self._feeds: dict[tuple[str, Split], Feed] = {}
         self._loaders: list[Loader] = []
@@ -143,7 +145,23 @@ class ImageTextDataModule(pl.LightningDataModule):
         position = Position(*self._start)
         self._positions.append(position)
         plan = TrainingPlan(feeds, self.counts, self._place(), position)
-        return self._opened(TrainingLoader(maker, plan, self.workers))
+        self._training = TrainingLoader(maker, plan, self.workers)
+        if self._resumed:
+            self._training.load_state_dict(self._resumed)
+            self._resumed = {}
+        return self._opened(self._training)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where training stands, for a checkpoint.
+
+        Lightning also keeps the loader's own state, but does not give it back where something asked for the length of
+        training (``estimated_stepping_batches``) before the checkpoint was read.
+        """
+        return {} if self._training is None else self._training.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the next training loader go on where a checkpoint stood."""
+        self._resumed = dict(state_dict)
 
     def val_dataloader(self) -> Loader | list[Any]:
         """Return this rank's part of the first source's val split; an empty list if it has none."""
@@ -200,7 +218,7 @@ class ImageTextDataModule(pl.LightningDataModule):
     def describe(self, split: Split) -> dict[str, Any]:
         """Return what a split of the first source holds, for reports."""
         feed = self._feed(self.first, split)
-        return {"source": str(self.sources[self.first]), "split": split, **feed.describe()}
+        return {**self.sources[self.first].describe(split), "split": split, **feed.describe()}
 
     @property
     def fingerprint(self) -> str:

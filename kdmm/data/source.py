@@ -55,6 +55,14 @@ class Source(ABC):
         """
         return Indexed(self.samples(split), name, seed)
 
+    def describe(self, split: Split) -> dict[str, Any]:
+        """Return the source's name, and which rotation of the split it is where there are several, for reports.
+
+        A source that changes the training samples of another alone is called by the other's name in evaluation, so that
+        runs on both can be compared.
+        """
+        return {"source": str(self)}
+
     def check_split(self, split: Split) -> None:
         """Refuse a split that the source lacks."""
         if split not in self.splits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from kdmm.data.sample import Sample
 from kdmm.data.source import Source, Split
@@ -32,6 +33,10 @@ class Without(Source):
 
     def __str__(self) -> str:
         return f"Without({self.source}, {self.held_out})"
+
+    def describe(self, split: Split) -> dict[str, Any]:
+        """Return the source's own description where the samples are its own."""
+        return super().describe(split) if split == "train" else self.source.describe(split)
 
     @property
     def splits(self) -> tuple[Split, ...]:

@@ -148,7 +148,7 @@ def test_the_global_generators_are_left_alone():
 
 
 def test_captions_are_drawn_by_view_and_all_of_them_come():
-    samples = pairs(40, captions=5)
+    samples = [dataclasses.replace(sample, image=None) for sample in pairs(40, captions=5)]
     drawn = [batch_of(samples, number)["caption"] for number in range(40)]
     assert drawn[3] == batch_of(samples, 3)["caption"]
     counts = [sum(caption.startswith(f"caption {k}") for view in drawn for caption in view) for k in range(5)]

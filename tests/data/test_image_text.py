@@ -1,4 +1,5 @@
 import dataclasses
+import multiprocessing
 import pickle
 
 import lightning.pytorch as pl
@@ -194,16 +195,13 @@ def test_sources_are_read_before_training_begins(tmp_path):
 class Recorder(pl.LightningModule):
     """Trains one number and notes what it was given."""
 
-    def __init__(self, stop_at=None):
+    def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.seen = []
         self.validated = []
-        self.stop_at = stop_at
 
     def training_step(self, batch, batch_idx):
-        if self.stop_at == (self.current_epoch, batch_idx):
-            raise KeyboardInterrupt
         self.seen.append((self.current_epoch, batch_idx, tuple(batch["id"]), tuple(batch["view"])))
         mean = batch["student"]["image"].mean() if "image" in batch["student"] else 0.0
         return (self.weight * mean).sum() + (self.weight**2).sum()
@@ -280,13 +278,20 @@ def test_lightning_trains_pass_by_pass(tmp_path, workers):
     assert recorder.validated.count("pairs/s50") == 5  # once before training
 
 
-@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
-    "save",
-    [(SaveAt, 0, 0), (SaveAt, 2, 1), (SaveAt, 1, 2), (SaveAt, 1), (SaveAt, 0), (SaveAfterValidation, 1)],
-    ids=["first batch", "inside", "last batch", "epoch's end", "first epoch's end", "after validation"],
+    ("save", "workers"),
+    [
+        ((SaveAt, 0, 0), 0),
+        ((SaveAt, 2, 1), 0),
+        ((SaveAt, 2, 1), 2),
+        ((SaveAt, 1, 2), 0),
+        ((SaveAt, 1), 0),
+        ((SaveAt, 1), 2),
+        ((SaveAt, 0), 0),
+        ((SaveAfterValidation, 1), 0),
+    ],
 )
-def test_lightning_resumes_exactly(tmp_path, workers, save):
+def test_lightning_resumes_exactly(tmp_path, save, workers):
     kind, *place = save
     path = tmp_path / "last.ckpt"
     whole = Recorder()
@@ -359,6 +364,24 @@ def test_a_bad_sample_ends_lightnings_run_as_an_input_error(tmp_path):
     recorder = Recorder()
     fit(recorder, data(PairTable(tmp_path / "a.csv"), 5, bad_samples="skip"), tmp_path, max_epochs=1)
     assert sorted(recorder.seen[0][2]) == ["1", "2", "3", "4"]
+
+
+class Failing(Recorder):
+    """Fails in its second step."""
+
+    def training_step(self, batch, batch_idx):
+        if batch_idx:
+            raise FloatingPointError("not finite")
+        return super().training_step(batch, batch_idx)
+
+
+def test_no_worker_outlives_a_run_however_it_ends(tmp_path):
+    made = data(several(), {"pairs": 4, "texts": 2}, workers=2)
+    fit(Recorder(), made, tmp_path, max_epochs=1)
+    assert multiprocessing.active_children() == []
+    with pytest.raises(FloatingPointError):
+        fit(Failing(), made, tmp_path, max_epochs=1)
+    assert multiprocessing.active_children() == []
 
 
 def test_a_data_module_can_be_pickled():

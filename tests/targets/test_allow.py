@@ -49,12 +49,12 @@ ESCAPES = {
     # attribute walks through what a module imports
     "kdmm.config.os.system": "not in an allowed namespace",
     "kdmm.losses.affinity.Affinity.reads": "no module 'kdmm.losses.affinity.Affinity'",
-    "kdmm.models.artifact.os.system": "no module 'kdmm.models.artifact.os'",
+    "kdmm.teachers.answers.os.system": "no module 'kdmm.teachers.answers.os'",
     "torch.nn.modules.module.functools.partial": "no module 'torch.nn.modules.module.functools'",
     "torch.nn.functional.torch.load": "no module 'torch.nn.functional.torch'",
     "transformers.os.system": "no module 'transformers.os'",
     # a module, a constant, a builtin
-    "kdmm.models.artifact.os": "is a module",
+    "kdmm.teachers.answers.os": "is a module",
     "torch.nn.functional.torch": "is a module",
     "torch.nn.functional.linear": "is a builtin_function_or_method",
     # re-exports of what is defined elsewhere
