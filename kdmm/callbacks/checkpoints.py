@@ -44,6 +44,7 @@ class Checkpoints(Checkpoint):
         self.folder = folder
         self.best: float | None = None
         self._asked: signal.Signals | None = None
+        self._stopping = False
         self._handlers: dict[int, Any] = {}
 
     @property
@@ -86,7 +87,13 @@ class Checkpoints(Checkpoint):
         asked = trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
         if asked or trainer.global_step % self.every_n_steps == 0:
             trainer.save_checkpoint(self.last_path)
-        if asked:
+        self._stopping = asked
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop if the step before saved the state to do so: only now are its metrics logged."""
+        if self._stopping:
             self._stop(trainer)
 
     @staticmethod
