@@ -38,7 +38,7 @@ types: $(READY)  ## mypy, strict
 	$(BIN)/mypy
 
 notebooks: $(READY)  ## execute the notebooks
-	$(BIN)/python -m nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	$(BIN)/python -m nbconvert --to notebook --execute --output-dir runs/notebooks notebooks/*.ipynb
 
 bench: $(READY)  ## speed, as ratios within one run
 	$(BIN)/python -m tests.bench

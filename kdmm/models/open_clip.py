@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdmm.errors import InputError, nearest
 from kdmm.models.dual_encoder import DualEncoder
-from kdmm.models.preprocess import ImageTransform, OpenClipTokens
+from kdmm.models.preprocess import ImageTransform, OpenClipTokens, open_clip_text_settings
 from kdmm.models.towers import ImageTower, TextTower
 
 __all__ = ["OpenClip"]
@@ -53,7 +53,8 @@ def OpenClip(  # noqa: N802  a model to its users, who write it beside DualEncod
         freeze: towers that are not trained.
 
     Raises:
-        InputError: an unknown architecture or tag, or weights that cannot be found or fetched.
+        InputError: an unknown architecture or tag, weights that cannot be found or fetched, or settings that ask to run
+            Python files of their own.
     """
     schema = architecture.partition(":")[0] if ":" in architecture else None
     if schema not in (None, "hf-hub", "local-dir"):
@@ -71,6 +72,7 @@ def OpenClip(  # noqa: N802  a model to its users, who write it beside DualEncod
         )
     if schema is not None and weights is not None:
         raise InputError(f"OpenClip.weights: {architecture!r} brings its own weights; leave `weights` out.")
+    open_clip_text_settings(architecture)  # refuses what the tokenizer would refuse, before anything is built
     try:
         model = open_clip.create_model(
             architecture,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import open_clip
+from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL.Image import Image
 from torch import Tensor
 
+from kdmm.errors import InputError
 from kdmm.models.files import locate
 
 __all__ = ["ImagePreprocess", "ImageTransform", "OpenClipTokens", "Preprocess", "TextPreprocess", "TransformerTokens"]
@@ -95,7 +99,7 @@ def transformers_tokenizer(name: str) -> Any:
     """Load a transformers tokenizer once a process."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(str(locate(name)))
+    return AutoTokenizer.from_pretrained(str(locate(name)), trust_remote_code=False)
 
 
 @dataclass(frozen=True)
@@ -116,4 +120,45 @@ class OpenClipTokens:
 
 @lru_cache(maxsize=8)
 def _open_clip_tokenizer(architecture: str) -> Any:
-    return open_clip.get_tokenizer(architecture)
+    text = open_clip_text_settings(architecture)
+    # An argument overrides the settings. open_clip's other tokenizers have no such argument: they run no such files.
+    no_code = {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}
+    return open_clip.get_tokenizer(architecture, **no_code)
+
+
+def open_clip_text_settings(architecture: str) -> dict[str, Any]:
+    """Return the ``text_cfg`` of an open_clip architecture.
+
+    Args:
+        architecture: as for :class:`kdmm.models.OpenClip`.
+
+    Raises:
+        InputError: the settings cannot be read, or would let the tokenizer run Python files of their author's.
+    """
+    try:
+        settings = _open_clip_settings(architecture)
+        text: dict[str, Any] = dict(settings["text_cfg"])
+        wanted = dict(text.get("tokenizer_kwargs") or {})
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"OpenClip.architecture: the settings of {architecture!r} could not be loaded ({error}). "
+            "Without a network, give 'local-dir:<folder>', a folder with open_clip_config.json."
+        ) from error
+    if wanted.get("trust_remote_code"):
+        raise InputError(
+            f"OpenClip.architecture: the settings of {architecture!r} ask for `tokenizer_kwargs.trust_remote_code`, "
+            "which runs Python files that come with them; kdmm does not. If the tokenizer works without, take it "
+            "out of a copy of open_clip_config.json and give 'local-dir:<folder>'."
+        )
+    return text
+
+
+def _open_clip_settings(architecture: str) -> Any:
+    schema, separator, place = architecture.partition(":")
+    if not separator:
+        return open_clip.get_model_config(architecture)
+    if schema == "local-dir":
+        file = Path(place) / "open_clip_config.json"
+    else:
+        file = Path(download_pretrained_from_hf(place, filename="open_clip_config.json"))
+    return json.loads(file.read_text("utf-8"))["model_cfg"]

@@ -175,13 +175,15 @@ class TransformerText(TextTower):
 
         disable_progress_bar()  # a bar of its own for reading one file
         try:
-            config = AutoConfig.from_pretrained(str(locate(name)))
+            config = AutoConfig.from_pretrained(str(locate(name)), trust_remote_code=False)
             if layers is not None:
                 config.num_hidden_layers = layers
             if weights is None:
-                self.trunk = AutoModel.from_config(config)
+                self.trunk = AutoModel.from_config(config, trust_remote_code=False)
             else:
-                self.trunk = AutoModel.from_pretrained(str(locate(name)), config=config, dtype=torch.float32)
+                self.trunk = AutoModel.from_pretrained(
+                    str(locate(name)), config=config, dtype=torch.float32, trust_remote_code=False
+                )
         except (OSError, ValueError) as error:
             raise InputError(
                 f"TransformerText.name: {name!r} is neither a folder with a transformers model nor a hub name that "
@@ -262,7 +264,8 @@ def _principal_embeddings(name: str, rows: int, width: int) -> Float[Tensor, "ro
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    table = AutoModel.from_pretrained(str(locate(name)), dtype=torch.float32).get_input_embeddings().weight.detach()
+    model = AutoModel.from_pretrained(str(locate(name)), dtype=torch.float32, trust_remote_code=False)
+    table = model.get_input_embeddings().weight.detach()
     if len(table) < rows:
         raise InputError(
             f"BagOfTokens.weights: {name!r} has {len(table)} tokens, the tokenizer {rows}. "

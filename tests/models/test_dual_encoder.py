@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import open_clip
 import pytest
 import torch
@@ -8,8 +11,10 @@ from kdmm.models import (
     BagOfTokens,
     DualEncoder,
     OpenClip,
+    OpenClipTokens,
     TimmImage,
     TransformerText,
+    TransformerTokens,
     embed_images,
     embed_texts,
     load_model,
@@ -117,8 +122,6 @@ def test_damaged_and_foreign_model_files_are_named(tmp_path):
 @pytest.fixture(scope="module")
 def tiny_open_clip(tmp_path_factory):
     """A small open_clip architecture, as a file that open_clip's registry reads, with weights saved by open_clip."""
-    import json
-
     folder = tmp_path_factory.mktemp("open_clip")
     cfg = {
         "embed_dim": 16,
@@ -170,6 +173,49 @@ def test_open_clip_models_give_open_clips_embeddings(tiny_open_clip, kind):
 def test_wrong_open_clip_model_is_named(arguments, message):
     with pytest.raises(InputError, match=message):
         OpenClip(**arguments)
+
+
+MARK = "from pathlib import Path\nPath({ran!r}).touch()\nclass Tokens: ...\n"
+
+
+@pytest.fixture
+def tokenizer_with_code(tiny_open_clip, tmp_path):
+    """A local-dir whose tokenizer is a Python file, and the file that appears when it runs."""
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(tiny_open_clip[0] / "local", folder)
+    (folder / "tokens.py").write_text(MARK.format(ran=str(ran)))
+    own = {"tokenizer_class": "Tokens", "auto_map": {"AutoTokenizer": ["tokens.Tokens", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(own))
+
+    def set_text(**text):
+        file = folder / "open_clip_config.json"
+        settings = json.loads(file.read_text())
+        settings["model_cfg"]["text_cfg"] |= text
+        file.write_text(json.dumps(settings))
+        return f"local-dir:{folder}"
+
+    return set_text, ran
+
+
+def test_settings_that_would_run_their_authors_code_are_refused(tokenizer_with_code):
+    set_text, ran = tokenizer_with_code
+    architecture = set_text(hf_tokenizer_name="any", tokenizer_kwargs={"trust_remote_code": True})
+    with pytest.raises(InputError, match=r"ask for `tokenizer_kwargs\.trust_remote_code`"):
+        OpenClip(architecture)
+    with pytest.raises(InputError, match="trust_remote_code"):
+        OpenClipTokens(architecture)(["a cat"])
+    assert not ran.exists()
+
+
+def test_a_tokenizer_that_is_code_does_not_run(tokenizer_with_code, monkeypatch):
+    set_text, ran = tokenizer_with_code
+    architecture = set_text(hf_tokenizer_name="any")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # transformers would ask the person at the terminal
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        OpenClipTokens(architecture)(["a cat"])
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        TransformerTokens(architecture.removeprefix("local-dir:"))(["a cat"])
+    assert not ran.exists()
 
 
 def test_embedding_helpers_restore_the_mode():
