@@ -259,7 +259,7 @@ class ImageTextDataModule(pl.LightningDataModule):
         return map_tensors(batch, lambda tensor: move_data_to_device(tensor, device))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_feeds": {}, "_loaders": [], "_positions": []}  # what was read is read again
+        return {**vars(self), "_feeds": {}, "_loaders": [], "_positions": [], "_training": None}  # read again
 
     def teardown(self, stage: str) -> None:
         """End the workers of the stage's loaders.
