@@ -24,7 +24,7 @@ reproduce: $(READY)  ## the quick start over five test fifths, with intervals: a
 	$(BIN)/python experiments/quickstart/run.py --folds 0 1 2 3 4
 
 test: $(READY)  ## the fast tests
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow'
 
 test-slow: $(READY)  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -243,8 +243,9 @@ def _full_disk(error: BaseException) -> str:
     """Return a message if a full disk is the cause of an error, however often it was wrapped on its way."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            name = cause.filename or "a file"
+        is_full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        if is_full or f"(os error {errno.ENOSPC})" in str(cause):  # safetensors tells it in words
+            name = getattr(cause, "filename", None) or "a file"
             return f"the disk is full: {name} could not be written. Make room; `kdmm fit --resume` continues a run."
         cause = cause.__cause__ or cause.__context__
     return ""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
+import pickle
 import platform
 import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -25,6 +27,7 @@ from torch import nn
 
 from kdmm import config as configuration
 from kdmm import targets
+from kdmm.analysis import images_per_second
 from kdmm.callbacks import Checkpoints, MetricsCsv, SkippedSamples, StepSeed, Wandb, progress
 from kdmm.config import Config
 from kdmm.errors import InputError
@@ -42,6 +45,7 @@ NOISE = (  # Lightning's advice that does not concern what the user asked for
     ".*in eval mode at the start of training.*",
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*GPU available but not used.*",
+    ".*Total length of `list` across ranks is zero.*",  # a source without a val split
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
 )
 
@@ -61,8 +65,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, float]:
         """The final numbers, by the names they have in the logs."""
-        metrics: dict[str, float] = self.summary["metrics"]
-        return metrics
+        return {name: math.nan if value is None else value for name, value in self.summary["metrics"].items()}
 
     @cached_property
     def model(self) -> nn.Module:
@@ -95,22 +98,23 @@ def fit(
     settings = configuration.load(config, overrides, tuple(allow))
     folder = ROOT / settings.name
     last = _claim(folder, settings, resume, overwrite)
-    with _quiet():
+    with _quiet(), ExitStack() as opened:
         module, data = _build(settings, tuple(allow))
         callbacks, checkpoints = _callbacks(settings, folder, tuple(allow))
         _open(folder, settings, overwrite)
+        opened.enter_context(_nothing_half_begun(folder))
         began = time.monotonic()
         arguments = {**_trainer_settings(settings, callbacks), "default_root_dir": folder, "callbacks": callbacks}
-        arguments["logger"] = _loggers(settings, folder, last, tuple(allow))
+        arguments["logger"] = _loggers(settings, folder, last, tuple(allow), opened)
         trainer = targets.call(pl.Trainer, arguments, "trainer", tuple(allow))
         trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
         if checkpoints.monitor is not None:
             state = torch.load(checkpoints.best_path, map_location="cpu", weights_only=True)["state_dict"]
             module.load_state_dict(state)
         validated = trainer.validate(module, datamodule=data, verbose=False)[0] if data.has("val") else {}
-    if trainer.is_global_zero:
-        _finish(folder, settings, module, data, trainer, dict(validated), time.monotonic() - began)
-    trainer.strategy.barrier("kdmm.fit")
+        if trainer.is_global_zero:
+            _finish(folder, settings, module, data, trainer, dict(validated), time.monotonic() - began)
+        trainer.strategy.barrier("kdmm.fit")
     return Run(folder)
 
 
@@ -170,10 +174,10 @@ def evaluate(
     metrics = {**found, **_retention(found, split)}
     if data is None:
         summary = json.loads((folder / "metrics.json").read_text("utf-8"))
-        summary["metrics"].update(metrics)
+        summary["metrics"] = {**Run(folder).metrics, **metrics}
         summary["split"] = split
         summary["data"] = datamodule.describe(split)
-        _write_json(folder / "metrics.json", summary)
+        _write_summary(folder / "metrics.json", summary)
     return metrics
 
 
@@ -221,11 +225,36 @@ def _claim(folder: Path, settings: Config, resume: bool, overwrite: bool) -> Pat
 
 @rank_zero_only
 def _open(folder: Path, settings: Config, overwrite: bool) -> None:
-    """Make the run's folder, now that everything in it could be built."""
+    """Make the run's folder, now that everything in it could be built; what it replaces is set aside."""
     if overwrite and folder.exists():
-        shutil.rmtree(folder)
+        shutil.rmtree(_set_aside(folder), ignore_errors=True)
+        folder.rename(_set_aside(folder))
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     configuration.save(settings, folder / "config.yaml")
+
+
+@contextmanager
+def _nothing_half_begun(folder: Path) -> Iterator[None]:
+    """Take the run's folder away again if the input turns out to be wrong before any state was saved in it.
+
+    The run that it was to replace then stands where it stood; in any other case that one is gone.
+    """
+    try:
+        yield
+    except InputError:
+        if _is_first_process() and not any((folder / "checkpoints").iterdir()):
+            shutil.rmtree(folder)
+            if _set_aside(folder).exists():
+                _set_aside(folder).rename(folder)
+        raise
+    finally:
+        if _is_first_process():
+            shutil.rmtree(_set_aside(folder), ignore_errors=True)
+
+
+def _set_aside(folder: Path) -> Path:
+    """Return where a run waits until the one that replaces it has begun."""
+    return folder.with_name(f"{folder.name}.replaced")
 
 
 def _build(settings: Config, allow: tuple[str, ...]) -> tuple[TrainingModule, Any]:
@@ -262,15 +291,27 @@ def _callbacks(settings: Config, folder: Path, allow: tuple[str, ...]) -> tuple[
     return [StepSeed(settings.seed), SkippedSamples(str(folder)), *own, *bar], checkpoints
 
 
-def _loggers(settings: Config, folder: Path, last: Path | None, allow: tuple[str, ...]) -> list[Any]:
-    step = 0 if last is None else int(torch.load(last, map_location="cpu", weights_only=True)["global_step"])
+def _loggers(settings: Config, folder: Path, last: Path | None, allow: tuple[str, ...], opened: ExitStack) -> list[Any]:
+    step = 0 if last is None else _step(last)
     loggers: list[Any] = [MetricsCsv(str(folder), step)]
     for name, tree in (settings.logger or {}).items():
         named = {"name": settings.name, "folder": str(folder)} if tree["_target_"].endswith(".Wandb") else {}
         logger = targets.build({**named, **tree}, allow=allow, path=f"logger.{name}")
+        if isinstance(logger, Wandb):
+            opened.callback(logger.close)  # else the next run of this process would be logged into this one
         logger.log_hyperparams(configuration.to_dict(settings))
         loggers.append(logger)
     return loggers
+
+
+def _step(checkpoint: Path) -> int:
+    """Return the optimizer steps that a checkpoint stands behind."""
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"--resume: {checkpoint} is damaged ({str(error).splitlines()[0]}). Start the run anew with --overwrite."
+        ) from error
 
 
 def _finish(
@@ -300,14 +341,26 @@ def _finish(
         "size_bytes": path.stat().st_size,
         "wall_time_s": wall_time_s,
         "steps": trainer.global_step,
+        "images_per_s": _images_per_s(module.model),
         "versions": _versions(),
         "data": data.describe("val") if data.has("val") else {},
         "teacher": _teacher_run(settings) if isinstance(module, DistillationModule) else None,
     }
-    _write_json(folder / "metrics.json", summary)
+    _write_summary(folder / "metrics.json", summary)
     for logger in trainer.loggers:
         if isinstance(logger, Wandb):
             logger.log_file(path, settings.name, "model")
+
+
+def _images_per_s(model: nn.Module) -> float | None:
+    """Return the model's speed, ``None`` for a model that reads no pictures, or none without captions."""
+    if getattr(model.preprocess, "image", None) is None:
+        return None
+    try:
+        return images_per_second({"model": model}, repeats=5).images_per_s["model"]
+    except Exception as error:  # a model of the user's own, which training has just finished: never lose it over this
+        warnings.warn(f"images_per_s is not measured: the model fails on pictures alone ({error}).", stacklevel=2)
+        return None
 
 
 def _teacher_run(settings: Config) -> str | None:
@@ -331,10 +384,16 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def _write_summary(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``metrics.json`` whole or not at all; JSON knows no NaN, which becomes null."""
+    metrics = {name: value if math.isfinite(value) else None for name, value in content["metrics"].items()}
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        text = json.dumps({**content, "metrics": metrics}, indent=2, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -86,7 +86,7 @@ class Checkpoints(Checkpoint):
             return
         asked = trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
         if asked or trainer.global_step % self.every_n_steps == 0:
-            trainer.save_checkpoint(self.last_path)
+            self._save(trainer, self.last_path)
         self._stopping = asked
 
     def on_train_batch_start(
@@ -116,14 +116,30 @@ class Checkpoints(Checkpoint):
         value = float(trainer.callback_metrics[self.monitor])
         if self.best is None or (value > self.best if self.mode == "max" else value < self.best):
             self.best = value
-            trainer.save_checkpoint(self.best_path)
+            self._save(trainer, self.best_path)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the state, and stop if asked to."""
         asked = trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
-        trainer.save_checkpoint(self.last_path)
+        self._save(trainer, self.last_path)
         if asked and trainer.global_step < trainer.estimated_stepping_batches:
             self._stop(trainer)
+
+    @staticmethod
+    def _save(trainer: pl.Trainer, path: Path) -> None:
+        """Write a state whole or not at all.
+
+        Lightning writes to the system's temporary folder and moves the file. Where that is another disk, the move is a
+        copy, of which a kill or a full disk would leave a part.
+        """
+        partial = path.with_name(path.name + ".partial")
+        try:
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                partial.replace(path)
+        finally:
+            if trainer.is_global_zero:
+                partial.unlink(missing_ok=True)
 
     def _stop(self, trainer: pl.Trainer) -> None:
         raise InterruptedRunError(

@@ -36,7 +36,7 @@ class PlainProgress(pl.Callback):
             f"{name} {float(trainer.callback_metrics[name]):.4g}" for name in wanted if name in trainer.callback_metrics
         ]
         print(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+            f"epoch {trainer.current_epoch + 1}" + (f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""),
             f"step {trainer.global_step}/{int(trainer.estimated_stepping_batches)}",
             *found,
             f"{time.monotonic() - self._began:.0f} s",

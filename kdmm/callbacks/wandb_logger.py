@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import netrc
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 __all__ = ["Wandb", "has_key"]
 
@@ -58,8 +59,9 @@ class Wandb(WandbLogger):
         except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
             if self._wandb_init["mode"] == "offline":
                 raise
+            reason = str(error).splitlines()[0]
             rank_zero_warn(
-                f"wandb did not answer ({error}); this run is logged offline. Send it later with `wandb sync`."
+                f"wandb did not answer ({reason}); this run is logged offline. Send it later with `wandb sync`."
             )
             self._wandb_init["mode"] = "offline"
             return super().experiment
@@ -75,6 +77,13 @@ class Wandb(WandbLogger):
         artifact = wandb.Artifact(name.replace("/", "-"), type=kind)
         artifact.add_file(str(path))
         self.experiment.log_artifact(artifact)
+
+    @rank_zero_only
+    def close(self) -> None:
+        """End the wandb run, so that the next run of this process is one of its own."""
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=1 if sys.exc_info()[1] else 0)
+            self._experiment = None
 
 
 def has_key() -> bool:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
+from kdmm.data.changed import ChangedTraining
 from kdmm.data.sample import Sample
-from kdmm.data.source import Source, Split
+from kdmm.data.source import Source
 from kdmm.errors import InputError
 from kdmm.views import stable_hash
 
 __all__ = ["Captioned"]
 
 
-class Captioned(Source):
+class Captioned(ChangedTraining):
     """Keeps the captions of a fraction of the train split's concepts; the other images stay, without theirs.
 
     A larger fraction keeps what a smaller one keeps. The val and test splits are the source's own.
@@ -33,7 +34,7 @@ class Captioned(Source):
         seed: int = 0,
         keep: Literal["all", "captioned", "uncaptioned"] = "all",
     ) -> None:
-        self.source = source
+        super().__init__(source)
         self.fraction = fraction
         self.seed = seed
         self.keep = keep
@@ -45,20 +46,8 @@ class Captioned(Source):
     def __str__(self) -> str:
         return f"Captioned({self.source}, {self.fraction}, keep={self.keep!r})"
 
-    def describe(self, split: Split) -> dict[str, Any]:
-        """Return the source's own description where the samples are its own."""
-        return super().describe(split) if split == "train" else self.source.describe(split)
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those of the source."""
-        return self.source.splits
-
-    def read(self, split: Split) -> Sequence[Sample]:
-        """Drop captions in the train split."""
-        samples = self.source.samples(split)
-        if split != "train":
-            return samples
+    def changed(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """Drop captions, and the samples that do not remain."""
         chosen = self._chosen({_concept(sample) for sample in samples})
         captioned = [_concept(sample) in chosen for sample in samples]
         if self.keep == "captioned":

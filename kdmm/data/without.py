@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
+from kdmm.data.changed import ChangedTraining
 from kdmm.data.sample import Sample
 from kdmm.data.source import Source, Split
 
@@ -15,7 +15,7 @@ __all__ = ["Without"]
 WORD = re.compile(r"\w+")
 
 
-class Without(Source):
+class Without(ChangedTraining):
     """Leaves out of a source's training captions those that hold a val or test caption of another source.
 
     Unpaired text from a large collection is likely to hold captions that are measured on: a caption is left out when
@@ -28,26 +28,14 @@ class Without(Source):
     """
 
     def __init__(self, source: Source, held_out: Source) -> None:
-        self.source = source
+        super().__init__(source)
         self.held_out = held_out
 
     def __str__(self) -> str:
         return f"Without({self.source}, {self.held_out})"
 
-    def describe(self, split: Split) -> dict[str, Any]:
-        """Return the source's own description where the samples are its own."""
-        return super().describe(split) if split == "train" else self.source.describe(split)
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those of the source."""
-        return self.source.splits
-
-    def read(self, split: Split) -> Sequence[Sample]:
-        """Leave captions out of the train split."""
-        samples = self.source.samples(split)
-        if split != "train":
-            return samples
+    def changed(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """Leave captions out."""
         measured = self._phrases("val") | self._phrases("test")
         measured -= self._phrases("train")
         longest = max(map(len, measured), default=0)

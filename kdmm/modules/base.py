@@ -120,8 +120,8 @@ class TrainingModule(pl.LightningModule, ABC):
 
     def _log_metrics(self, stage: str) -> None:
         for metric in self._metrics():
-            values = metric.compute()
-            self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
+            if not self.dynamic_trainer.sanity_checking:  # a few batches need not hold what a metric counts
+                self.log_dict({f"{stage}/{name}": value for name, value in metric.compute().items()})
             metric.reset()
 
 
