@@ -13,6 +13,7 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
+from torch.utils.data import DataLoader
 
 from kdmm import targets
 from kdmm.callbacks import MetricsCsv, StepSeed
@@ -83,7 +84,9 @@ def under_the_trainer(run: Path, batches: list, folder: Path) -> float:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module(run), train_dataloaders=batches)
+    trainer.fit(
+        module(run), train_dataloaders=DataLoader(batches, batch_size=None)
+    )  # a bare list would be many loaders
     return (clock.ended - clock.began) / STEPS
 
 
