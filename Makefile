@@ -17,10 +17,10 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[samples,dev]'
 	@touch $(READY)
 
-quickstart: $(READY)  ## train a teacher, distil it into small students, compare them: minutes on two cores
+quickstart: $(READY)  ## train a teacher, distil it into small students, compare them: 10 minutes on two cores
 	$(BIN)/python experiments/quickstart/run.py
 
-reproduce: $(READY)  ## the quick start over five test fifths, with intervals: about an hour
+reproduce: $(READY)  ## the quick start over five test fifths, with intervals
 	$(BIN)/python experiments/quickstart/run.py --folds 0 1 2 3 4
 
 test: $(READY)  ## the fast tests
