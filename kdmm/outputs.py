@@ -11,14 +11,16 @@ from torch import Tensor
 
 from kdmm.errors import InputError, nearest
 
-__all__ = ["MODALITIES", "Batch", "Outputs", "present", "read", "scatter_present"]
+__all__ = ["MODALITIES", "Batch", "Outputs", "present", "read", "scatter_present", "valid"]
 
 MODALITIES = ("image", "text", "audio", "video")
 
 Outputs: TypeAlias = Mapping[str, Tensor]
 """Named tensors. ``image``, ``text``, ...: embeddings (B, D), float32, L2-normalized, zero rows where the sample lacks
-the modality; ``present/<modality>``: (B,) bool, all true when absent; ``logit_scale``: scalar, exponentiated;
-``logit_bias``: scalar; ``logits``: (B, C)."""
+the modality; ``logit_scale``: scalar, exponentiated; ``logit_bias``: scalar; ``logits``: (B, C), (B, T, V) or
+(B, C, H, W), before any softmax; tapped activations under their tap's name: (B, D), (B, T, D) or (B, C, H, W).
+``present/<name>``: (B,) bool, which samples have what is called so; ``valid/<name>``: (B, T) or (B, H, W) bool, which
+of its places count (no padding). Both are all true when they are not given."""
 
 Batch: TypeAlias = Mapping[str, Any]
 """``id``: list of B str; ``view``: list of B int; ``caption``: list of B ``str | None``; ``caption_id``: (B,) int64,
@@ -51,6 +53,19 @@ def present(outputs: Outputs, modality: str) -> Bool[Tensor, "B"]:
         return flag
     embedding = outputs[modality]
     return torch.ones(len(embedding), dtype=torch.bool, device=embedding.device)
+
+
+def valid(outputs: Outputs, name: str) -> Bool[Tensor, "B *places"]:
+    """Return which places of ``outputs[name]``, tokens (B, T) of (B, T, D) or pixels (B, H, W) of (B, C, H, W), count.
+
+    It is ``valid/<name>`` if given, else all true, and false for all of a sample that lacks ``name``.
+    """
+    tensor = outputs[name]
+    flag = outputs.get(f"valid/{name}")
+    if flag is None:
+        places = tensor.shape[1:2] if tensor.ndim == 3 else tensor.shape[2:]
+        flag = torch.ones((len(tensor), *places), dtype=torch.bool, device=tensor.device)
+    return flag & present(outputs, name).reshape(-1, *[1] * (flag.ndim - 1))
 
 
 def scatter_present(rows: Float[Tensor, "N ..."], flag: Bool[Tensor, "B"]) -> Float[Tensor, "B ..."]:

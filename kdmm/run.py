@@ -264,6 +264,7 @@ def _build(settings: Config, allow: tuple[str, ...]) -> tuple[TrainingModule, An
     module = targets.build(settings.module, allow=allow, path="module")
     data.use(module.preprocess)
     data.setup("fit")
+    module.dry_run(data.dry_batch(module.online_preprocess))
     return module, data
 
 

@@ -57,6 +57,7 @@ TABLES = {
 
 @pytest.mark.parametrize(("text", "message"), TABLES.values(), ids=TABLES.keys())
 def test_a_wrong_table_is_named_and_nothing_is_written(here, capsys, text, message):
+    Image.new("RGB", (8, 8)).save("a.png")
     status, printed = fit(capsys, tree=table(text))
     assert status == 2, printed
     assert message in printed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
@@ -16,9 +18,14 @@ from kdmm.errors import InputError, InterruptedRunError, nearest
 
 __all__ = ["Checkpoints"]
 
+MOST_OVERHEAD = 0.05  # of the time since training began or the state was last written, spent on writing it
+
 
 class Checkpoints(Checkpoint):
-    """Writes ``last.ckpt`` every so many steps and after each epoch, and ``best.ckpt`` by a validation metric.
+    """Writes ``last.ckpt`` every so many steps and at epochs' ends, and ``best.ckpt`` by a validation metric.
+
+    At the end of an epoch that took hardly longer than writing the state does, nothing is written: all these writes
+    together take a twentieth of the time at most. A resumed run repeats the steps since the last write.
 
     SIGINT and SIGTERM end the run after the step in hand, with its state saved; a second signal ends it at once.
     Each file is replaced atomically.
@@ -45,6 +52,8 @@ class Checkpoints(Checkpoint):
         self.best: float | None = None
         self._asked: signal.Signals | None = None
         self._stopping = False
+        self._written = -math.inf  # when the state was last written, on the monotonic clock
+        self._writing_s = 0.0  # how long that took
         self._handlers: dict[int, Any] = {}
 
     @property
@@ -86,7 +95,7 @@ class Checkpoints(Checkpoint):
             return
         asked = trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
         if asked or trainer.global_step % self.every_n_steps == 0:
-            self._save(trainer, self.last_path)
+            self._save_last(trainer)
         self._stopping = asked
 
     def on_train_batch_start(
@@ -119,11 +128,22 @@ class Checkpoints(Checkpoint):
             self._save(trainer, self.best_path)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the state, and stop if asked to."""
-        asked = trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False)
-        self._save(trainer, self.last_path)
-        if asked and trainer.global_step < trainer.estimated_stepping_batches:
+        """Save the state if it is worth its time, and stop if asked to."""
+        ended = trainer.should_stop or trainer.global_step >= trainer.estimated_stepping_batches
+        due = MOST_OVERHEAD * (time.monotonic() - self._written) > self._writing_s
+        asked, due = (
+            trainer.strategy.reduce_boolean_decision(here, all=False) for here in (self._asked is not None, due)
+        )
+        if asked or due or ended:
+            self._save_last(trainer)
+        if asked and not ended:
             self._stop(trainer)
+
+    def _save_last(self, trainer: pl.Trainer) -> None:
+        began = time.monotonic()
+        self._save(trainer, self.last_path)
+        self._written = time.monotonic()
+        self._writing_s = self._written - began
 
     @staticmethod
     def _save(trainer: pl.Trainer, path: Path) -> None:

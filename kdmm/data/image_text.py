@@ -14,7 +14,7 @@ import torchvision
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from PIL.Image import Image
 
-from kdmm.data.batches import ENTRIES, BatchMaker, Recipe, map_tensors
+from kdmm.data.batches import ENTRIES, BatchMaker, Failure, Recipe, map_tensors
 from kdmm.data.feed import Feed, Place
 from kdmm.data.loader import MODEL, EvaluationLoader, Loader, TrainingLoader, ViewLoader
 from kdmm.data.plans import EvaluationPlan, Position, TrainingPlan, ViewPlan
@@ -208,6 +208,23 @@ class ImageTextDataModule(pl.LightningDataModule):
                 for caption in sample.captions
             )
         )
+
+    def dry_batch(self, preprocess: Mapping[str, Preprocess], count: int = 2) -> dict[str, Any]:
+        """Return a batch of the first ``count`` training samples of each source, without augmentation.
+
+        Args:
+            preprocess: what each model reads, by its name in the batch.
+            count: samples of each source, or all where it has fewer.
+
+        Raises:
+            InputError: one of them cannot be read.
+        """
+        feeds = {name: self._feed(name, "train") for name in self.sources}
+        requests = {name: feed.evaluation_request(range(min(count, len(feed)))) for name, feed in feeds.items()}
+        batch = self._maker(feeds, preprocess, self.views)[requests]
+        if isinstance(batch, Failure):
+            raise InputError(batch.message)
+        return batch
 
     def examples(self, split: Split, count: int) -> list[tuple[Image, str]]:
         """Return up to ``count`` images with their first captions, spread evenly over a split of the first source."""

@@ -1,14 +1,14 @@
 """What training minimizes: named terms and a weighting."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from kdmm.errors import InputError
-from kdmm.losses.schedules import Schedule
 from kdmm.losses.term import Term
-from kdmm.losses.weighting import Scheduled, Weighting
+from kdmm.losses.weighting import Schedule, Scheduled, Weighting
 from kdmm.outputs import Batch, Outputs
 
 __all__ = ["Objective"]
@@ -39,6 +39,11 @@ class Objective(nn.Module):
         self.weighting.check(tuple(terms))
         self.progress: float = 0.0
 
+    def build(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
+        """Let the terms make what depends on the models' shapes, from the outputs for one dry batch; once."""
+        for term in self.terms.values():
+            cast(Term, term).build(student, teacher, batch)
+
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
@@ -47,7 +52,7 @@ class Objective(nn.Module):
         In several processes these are this rank's shares: their mean over ranks is the value (`kdmm.distributed`).
         """
         parts: dict[str, Tensor] = {name: term(student, teacher, batch) for name, term in self.terms.items()}
-        total = self.weighting(parts, self.progress)
+        total = self.weighting(parts, self.progress, student)
         for scalar in student.values():
             if scalar.ndim == 0 and scalar.requires_grad:
                 # A logit_scale or logit_bias that no term reads would be left without a gradient, which DDP refuses.

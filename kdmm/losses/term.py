@@ -2,19 +2,43 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from kdmm.distributed import global_mean
 from kdmm.errors import InputError, nearest
 from kdmm.outputs import Batch, Outputs, present, read
 
-__all__ = ["Term", "both_present", "checked_choice", "checked_pair", "checked_temperature", "named_pair", "scale_of"]
+__all__ = [
+    "SampleTerm",
+    "Term",
+    "all_true",
+    "both_present",
+    "checked_choice",
+    "checked_number",
+    "checked_pair",
+    "checked_temperature",
+    "named",
+    "named_pair",
+    "scale_of",
+]
 
 
 class Term(nn.Module, ABC):
-    """One loss of the objective. Parameters that it needs (projections) are its own, and train with the student."""
+    """One loss of the objective. Parameters that it needs (adapters) are its own, and train with the student."""
+
+    paper: ClassVar[str] = ""
+    """Where the loss was published, such as ``Hinton et al. 2015, arXiv:1503.02531``; ``kdmm list losses`` shows it."""
+
+    def build(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
+        """Make the parameters whose shapes depend on the models, from the outputs for one dry batch.
+
+        Called once, before the optimizer is made. The outputs have the shapes of training but for the number of
+        samples; they carry no gradient. See :class:`kdmm.losses.adapters.Adapter`.
+        """
 
     @abstractmethod
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Float[Tensor, ""]:
@@ -37,6 +61,25 @@ class Term(nn.Module, ABC):
         """
 
 
+class SampleTerm(Term):
+    """A term that is a mean over samples: each has a value of its own, so samples can be weighted."""
+
+    @abstractmethod
+    def per_sample(
+        self, student: Outputs, teacher: Outputs, batch: Batch
+    ) -> tuple[Float[Tensor, "B"], Bool[Tensor, "B"]]:
+        """Return each sample's value, finite everywhere, and which samples count."""
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Float[Tensor, ""]:
+        """Return the mean over the samples that count, of all ranks."""
+        return global_mean(*self.per_sample(student, teacher, batch))
+
+
+def named(*names: Any) -> frozenset[str]:
+    """Return those of the YAML's values that are names; for `Term.reads`."""
+    return frozenset(name for name in names if isinstance(name, str))
+
+
 def checked_pair(term: str, pair: Sequence[str]) -> tuple[str, str]:
     """Return the two modalities that a term compares.
 
@@ -51,7 +94,7 @@ def checked_pair(term: str, pair: Sequence[str]) -> tuple[str, str]:
 def named_pair(arguments: Mapping[str, Any]) -> frozenset[str]:
     """Return the names under ``pair`` in the YAML, none where it is wrong or missing; for `Term.reads`."""
     pair = arguments.get("pair", ())
-    return frozenset(name for name in pair if isinstance(name, str)) if isinstance(pair, list | tuple) else frozenset()
+    return named(*pair) if isinstance(pair, list | tuple) else frozenset()
 
 
 def checked_choice(setting: str, value: str, accepted: Sequence[str]) -> str:
@@ -63,6 +106,29 @@ def checked_choice(setting: str, value: str, accepted: Sequence[str]) -> str:
     if value not in accepted:
         raise InputError(f"{setting} is {value!r}. Give {' or '.join(accepted)}.{nearest(value, accepted)}")
     return value
+
+
+def checked_number(
+    setting: str, value: float | int, above: float | None = None, least: float | None = None, most: float | None = None
+) -> float:
+    """Return ``value``.
+
+    Args:
+        setting: what it is called, such as ``DKD: alpha``.
+        value: the number.
+        above: it must be larger than this.
+        least: it must be at least this.
+        most: it must be at most this.
+
+    Raises:
+        InputError: it is outside, or not finite.
+    """
+    inside = (above is None or value > above) and (least is None or value >= least) and (most is None or value <= most)
+    if not inside or value - value != 0:  # infinity and NaN have no difference from themselves
+        limits = [("above", above), ("at least", least), ("at most", most)]
+        wanted = " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
+        raise InputError(f"{setting} is {value}. Give a finite number{' ' if wanted else ''}{wanted}.")
+    return float(value)
 
 
 def checked_temperature(setting: str, value: float | int | None) -> float | int | None:
@@ -87,3 +153,8 @@ def scale_of(outputs: Outputs, temperature: float | int | None, whose: str) -> F
 def both_present(first: Outputs, first_name: str, second: Outputs, second_name: str) -> Bool[Tensor, "B"]:
     """Return which samples have ``first_name`` in ``first`` and ``second_name`` in ``second``."""
     return present(first, first_name) & present(second, second_name)
+
+
+def all_true(rows: Tensor) -> Bool[Tensor, "B"]:
+    """Return a mask over the rows of a tensor, true everywhere."""
+    return torch.ones(len(rows), dtype=torch.bool, device=rows.device)

@@ -104,6 +104,15 @@ class TeacherModule(TrainingModule):
             )
         }
 
+    @property
+    def online_preprocess(self) -> dict[str, Preprocess]:
+        """What the whole teacher reads."""
+        return {"teacher": cast(Preprocess, self.teacher.preprocess)}
+
+    def online_outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
+        """Return the answer of the whole teacher, locked towers included."""
+        return self.teacher(batch["teacher"]), {}
+
     def online(self) -> TeacherModule:
         """Run the locked towers from now on."""
         self.features, self.locked = None, ()

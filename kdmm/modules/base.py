@@ -57,6 +57,27 @@ class TrainingModule(pl.LightningModule, ABC):
         return {self.role: self.model.preprocess}
 
     @property
+    def online_preprocess(self) -> dict[str, Any]:
+        """What each model reads when none of them has answered beforehand, by its name in a batch."""
+        return self.preprocess
+
+    def online_outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
+        """Return the trained model's and the running teacher's answer to a batch of `online_preprocess`."""
+        return self.outputs(batch)
+
+    @torch.no_grad()
+    def dry_run(self, batch: Batch) -> None:
+        """Let the objective make what depends on the models' shapes. Once, before the optimizer is made.
+
+        Args:
+            batch: of `online_preprocess`; a few samples are enough.
+        """
+        training = self.training
+        self.eval()
+        self.objective.build(*self.online_outputs(batch), batch)
+        self.train(training)
+
+    @property
     def dynamic_trainer(self) -> Any:
         """The trainer, for the attributes that Lightning sets without declaring them."""
         return self.trainer

@@ -61,6 +61,15 @@ class DistillationModule(TrainingModule):
         """The student's preprocessing and the teacher's."""
         return {"student": self.student.preprocess, "teacher": self.teacher.preprocess}
 
+    @property
+    def online_preprocess(self) -> dict[str, Any]:
+        """The student's preprocessing and the running teacher's."""
+        return {"student": self.student.preprocess, "teacher": self.teacher.online().preprocess}
+
+    def online_outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
+        """Return the student's and the running teacher's answer."""
+        return self.student(batch["student"]), self.teacher.online()(batch["teacher"])
+
     def online(self) -> DistillationModule:
         """Run the teacher from now on."""
         self.teacher = self.teacher.online()

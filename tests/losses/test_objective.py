@@ -16,8 +16,14 @@ def terms():
     return {
         "hard": Contrastive(["image", "text"]),
         "affinity": Affinity(["image", "text"], teacher_temperature=0.1),
-        "feature": FeatureMatch("image", "image", student_width=5, teacher_width=7).double(),
+        "feature": feature_term(),
     }
+
+
+def feature_term():
+    term = FeatureMatch("image", "image")
+    term.build(STUDENT, TEACHER, {})
+    return term.double()
 
 
 def test_total_is_the_weighted_sum_of_parts_and_parts_are_unweighted():
@@ -55,7 +61,7 @@ def test_a_weighting_of_ones_own_can_be_given():
         def weights(self, progress):
             return {}
 
-        def forward(self, parts, progress):
+        def forward(self, parts, progress, outputs):
             return torch.stack(list(parts.values())).max()
 
     total, parts = Objective(terms(), Largest())(STUDENT, TEACHER, {})
@@ -64,7 +70,7 @@ def test_a_weighting_of_ones_own_can_be_given():
 
 def test_parameters_of_terms_are_the_objectives():
     objective = Objective(terms(), {"hard": 1, "affinity": 1, "feature": 0})
-    names = ["terms.feature.projection.map.weight", "terms.feature.projection.map.bias"]
+    names = ["terms.feature.adapter.chosen.map.weight", "terms.feature.adapter.chosen.map.bias"]
     assert [name for name, _ in objective.named_parameters()] == names
     assert list(objective.state_dict()) == names
     total, _ = objective(STUDENT, TEACHER, {})
@@ -75,7 +81,7 @@ def test_parameters_of_terms_are_the_objectives():
 
 def test_scalars_that_no_term_reads_get_zero_gradient_as_ddp_needs():
     student = {**STUDENT, "logit_scale": scalar(9.0, True), "logit_bias": scalar(-10.0, True)}
-    objective = Objective({"feature": FeatureMatch("image", "image", student_width=5, teacher_width=7)})
+    objective = Objective({"feature": feature_term()})
     total, parts = objective(student, TEACHER, {})
     total.backward()
     assert total == parts["feature"]

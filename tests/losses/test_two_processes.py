@@ -15,7 +15,6 @@ from tests.losses.data import flags, unit
 B, RAW, D, E = 7, 4, 5, 6
 FIRST_OF_RANK_1 = 5  # rank 0 has 5 samples, rank 1 has 2
 PAIR = ["image", "text"]
-WIDTHS = {"student_width": D, "teacher_width": E}
 TERMS = {
     "contrastive": lambda: Contrastive(PAIR),
     "contrastive, duplicates apart": lambda: Contrastive(PAIR, duplicates="negative"),
@@ -23,10 +22,10 @@ TERMS = {
     "affinity": lambda: Affinity(PAIR),
     "affinity, temperatures": lambda: Affinity(PAIR, teacher_temperature=0.2, student_temperature=0.3),
     "affinity, pairs": lambda: Affinity(PAIR, over="pairs"),
-    "feature": lambda: FeatureMatch("image", "image", **WIDTHS),
-    "feature across": lambda: FeatureMatch("text", "image", distance="cosine", **WIDTHS),
-    "interactive": lambda: InteractiveContrastive(PAIR, **WIDTHS),
-    "interactive, temperature": lambda: InteractiveContrastive(PAIR, temperature=0.1, **WIDTHS),
+    "feature": lambda: FeatureMatch("image", "image"),
+    "feature across": lambda: FeatureMatch("text", "image", distance="cosine"),
+    "interactive": lambda: InteractiveContrastive(PAIR),
+    "interactive, temperature": lambda: InteractiveContrastive(PAIR, temperature=0.1),
 }
 MODALITIES_PRESENT = {  # images, texts
     "all": ("1111111", "1111111"),
@@ -69,7 +68,10 @@ class Step(nn.Module):
     def __init__(self, terms, dtype):
         super().__init__()
         torch.manual_seed(0)
-        self.objective = Objective({name: build() for name, build in terms.items()}).to(dtype)
+        self.objective = Objective({name: build() for name, build in terms.items()})
+        ours, theirs = ({"image": unit(1, width, 1), "text": unit(1, width, 1)} for width in (D, E))
+        self.objective.build(ours, theirs, {})
+        self.objective.to(dtype)
         self.student = Student(dtype)
 
     def forward(self, case, dtype):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from kdmm.losses import affinity_divergence, sigmoid_contrast, softmax_contrast
-from kdmm.losses.affinities import two_way_affinities
+from kdmm.losses.pairs.affinities import two_way_affinities
 from tests.losses.data import scalar, unit
 
 B, D = 5, 3

@@ -9,12 +9,12 @@ def test_total_is_the_weighted_sum_at_that_progress():
     weighting = Scheduled({"a": 2, "b": Linear(0, 10)})
     parts = {"a": torch.tensor(3.0), "b": torch.tensor(0.5)}
     assert weighting.weights(0.4) == {"a": 2, "b": 4}
-    assert weighting(parts, 0.4) == 2 * 3 + 4 * 0.5
+    assert weighting(parts, 0.4, {}) == 2 * 3 + 4 * 0.5
 
 
 def test_a_weight_of_zero_gives_zero_gradient_and_not_none():
     x = torch.tensor(3.0, requires_grad=True)
-    Scheduled({"a": 0.0})({"a": x * x}, 0.5).backward()
+    Scheduled({"a": 0.0})({"a": x * x}, 0.5, {}).backward()
     assert x.grad == 0
 
 

@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kdmm.distributed import gather, global_mean, row_counts, rows_here
-from kdmm.losses.affinities import two_way_affinities
+from kdmm.losses.pairs.affinities import two_way_affinities
 from kdmm.losses.precision import full_precision
-from kdmm.losses.term import Term, both_present, checked_choice, checked_pair, named_pair, scale_of
+from kdmm.losses.term import Term, all_true, both_present, checked_choice, checked_pair, named_pair, scale_of
 from kdmm.outputs import Batch, Outputs, read
 
 __all__ = [
@@ -59,7 +59,7 @@ def softmax_contrast(
         This rank's share of the loss; 0 where no rank has a pair.
     """
     first, second, labels = pairs_alone(first, second, labels, valid)
-    counts, every = row_counts(first), _all_true(first)
+    counts, every = row_counts(first), all_true(first)
     positive = positives(labels, counts, first.device)
     forth, back = two_way_affinities(first, second, scale, counts, counts)
     forward = global_mean(negative_log_likelihood(forth, positive), every)
@@ -100,7 +100,7 @@ def sigmoid_contrast(
     positive = positives(labels, counts, first.device)
     logits = (scale * first) @ gather(second, counts=counts).T
     logits += bias
-    return global_mean(F.softplus(torch.where(positive, -logits, logits)).sum(1), _all_true(first))
+    return global_mean(F.softplus(torch.where(positive, -logits, logits)).sum(1), all_true(first))
 
 
 def pairs_alone(
@@ -132,10 +132,6 @@ def caption_labels(batch: Batch, duplicates: Duplicates) -> Int[Tensor, "B"] | N
     return batch.get("caption_id") if duplicates == "positive" else None
 
 
-def _all_true(x: Float[Tensor, "B D"]) -> Bool[Tensor, "B"]:
-    return torch.ones(len(x), dtype=torch.bool, device=x.device)
-
-
 class Contrastive(Term):
     """The hard loss on pairs: `softmax_contrast` (CLIP) or `sigmoid_contrast` (SigLIP). The teacher is not read.
 
@@ -148,6 +144,8 @@ class Contrastive(Term):
         duplicates: what samples with the same caption are to each other, in the batches of all ranks: ``positive`` (by
             ``batch["caption_id"]``; without it only the pair itself is), or ``negative``, as in open_clip.
     """
+
+    paper = "Radford et al. 2021, arXiv:2103.00020; Zhai et al. 2023, arXiv:2303.15343"
 
     def __init__(self, pair: Sequence[str], form: Form = "softmax", duplicates: Duplicates = "positive") -> None:
         super().__init__()

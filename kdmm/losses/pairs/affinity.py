@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kdmm.distributed import global_mean, row_counts
-from kdmm.losses.affinities import two_way_affinities
+from kdmm.losses.pairs.affinities import two_way_affinities
 from kdmm.losses.precision import full_precision
 from kdmm.losses.term import (
     Term,
@@ -107,6 +107,8 @@ class Affinity(Term):
         student_temperature: divides the student's. None: the student's own learned ``logit_scale``.
         over: ``present``: rows and columns are all samples that have the modality; ``pairs``: only samples with both.
     """
+
+    paper = "Yang et al. 2024, arXiv:2307.12732; Wu et al. 2023, arXiv:2309.12314"
 
     def __init__(
         self,

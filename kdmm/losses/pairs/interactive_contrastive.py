@@ -1,18 +1,26 @@
 """The student's embeddings must find their partners among the teacher's."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdmm.distributed import gather, global_mean, row_counts
-from kdmm.losses.contrastive import Duplicates, caption_labels, negative_log_likelihood, pairs_alone, positives
+from kdmm.losses.adapters import Adapter, Width
+from kdmm.losses.pairs.contrastive import Duplicates, caption_labels, negative_log_likelihood, pairs_alone, positives
 from kdmm.losses.precision import full_precision
-from kdmm.losses.projection import Projection
-from kdmm.losses.term import Term, both_present, checked_choice, checked_pair, checked_temperature, named_pair, scale_of
+from kdmm.losses.term import (
+    Term,
+    all_true,
+    both_present,
+    checked_choice,
+    checked_pair,
+    checked_temperature,
+    named_pair,
+    scale_of,
+)
 from kdmm.outputs import Batch, Outputs, read
 
 __all__ = ["InteractiveContrastive", "anchored_contrast"]
@@ -46,7 +54,7 @@ def anchored_contrast(
     counts = row_counts(student)
     logits = (scale * F.normalize(student, dim=1)) @ gather(teacher, False, counts).T
     likelihood = negative_log_likelihood(logits, positives(labels, counts, student.device))
-    return global_mean(likelihood, torch.ones_like(likelihood, dtype=torch.bool))
+    return global_mean(likelihood, all_true(likelihood))
 
 
 class InteractiveContrastive(Term):
@@ -61,38 +69,41 @@ class InteractiveContrastive(Term):
         pair: the two modalities, such as ``[image, text]``.
         temperature: divides the cosines. None: the student's own learned ``logit_scale``.
         duplicates: as in `Contrastive`.
-        student_width: the student's embedding width, where it differs from the teacher's: then each modality has a
-            linear projection of the term's own, and is scaled to unit length after it.
-        teacher_width: the teacher's embedding width, in the same case.
     """
+
+    paper = "Yang et al. 2024, arXiv:2307.12732"
 
     def __init__(
         self,
         pair: Sequence[str],
         temperature: float | int | None = None,
         duplicates: Duplicates = "positive",
-        student_width: int | None = None,
-        teacher_width: int | None = None,
     ) -> None:
         super().__init__()
         self.first, self.second = checked_pair("InteractiveContrastive", pair)
         self.temperature = checked_temperature("InteractiveContrastive: temperature", temperature)
         checked_choice("InteractiveContrastive: duplicates", duplicates, get_args(Duplicates))
         self.duplicates: Duplicates = duplicates
-        self.first_projection = Projection("InteractiveContrastive", student_width, teacher_width)
-        self.second_projection = Projection("InteractiveContrastive", student_width, teacher_width)
+        self.adapters = nn.ModuleDict({name: Width() for name in (self.first, self.second)})
+
+    def build(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
+        """Make the adapters."""
+        for ours, theirs in ((self.first, self.second), (self.second, self.first)):
+            self.adapter(ours).build(read(student, ours, "student"), read(teacher, theirs, "teacher"))
+
+    def adapter(self, modality: str) -> Adapter:
+        """Return what maps one of the student's modalities to the teacher's width."""
+        return cast(Adapter, self.adapters[modality])
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Float[Tensor, ""]:
         """Return the mean of the two directions; each counts the samples that have what it compares."""
-        forth = self._direction(student, self.first, self.first_projection, teacher, self.second, batch)
-        back = self._direction(student, self.second, self.second_projection, teacher, self.first, batch)
+        forth = self._direction(student, self.first, teacher, self.second, batch)
+        back = self._direction(student, self.second, teacher, self.first, batch)
         return (forth + back) / 2
 
-    def _direction(
-        self, student: Outputs, ours: str, projection: Projection, teacher: Outputs, theirs: str, batch: Batch
-    ) -> Float[Tensor, ""]:
+    def _direction(self, student: Outputs, ours: str, teacher: Outputs, theirs: str, batch: Batch) -> Float[Tensor, ""]:
         columns = read(teacher, theirs, "teacher")
-        rows = projection(read(student, ours, "student"), columns)
+        rows = self.adapter(ours)(read(student, ours, "student"), columns)
         return anchored_contrast(
             rows,
             columns,

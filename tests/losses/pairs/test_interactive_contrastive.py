@@ -4,7 +4,6 @@ import pytest
 import torch
 from open_clip.loss import ClipLoss
 
-from kdmm.errors import InputError
 from kdmm.losses import InteractiveContrastive, anchored_contrast
 from tests.losses.data import flags, rotation, scalar, unit
 from tests.oracles import losses as oracle
@@ -94,20 +93,15 @@ def test_each_direction_counts_what_it_compares():
     assert InteractiveContrastive(["image", "text"])(student, teacher, {}) == expected / 2
 
 
-def test_each_modality_has_its_own_projection_where_widths_differ():
-    term = InteractiveContrastive(["image", "text"], temperature=1, student_width=D, teacher_width=8).double()
+def test_each_modality_has_its_own_map_where_widths_differ():
+    term = InteractiveContrastive(["image", "text"], temperature=1)
     wide = unit(B, 8, 5), unit(B, 8, 6)
+    term.build(outputs(STUDENT), outputs(wide), {})
+    term.double()
     value = term(outputs(STUDENT), outputs(wide), {})
-    first, second = term.first_projection.map, term.second_projection.map
+    first, second = term.adapter("image").map, term.adapter("text").map
     assert value == (loss(first(STUDENT[0]), wide[1], 1.0) + loss(second(STUDENT[1]), wide[0], 1.0)) / 2
     value.backward()
     assert first.weight.grad.abs().sum() > 0
     assert second.weight.grad.abs().sum() > 0
     assert not torch.equal(first.weight, second.weight)
-
-
-def test_different_widths_without_settings_are_explained():
-    with pytest.raises(InputError, match=r"InteractiveContrastive: .* student_width: 5 and teacher_width: 8"):
-        InteractiveContrastive(["image", "text"], temperature=1)(
-            outputs(STUDENT), outputs((unit(B, 8, 5), unit(B, 8, 6))), {}
-        )

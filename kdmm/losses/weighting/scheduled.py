@@ -1,31 +1,15 @@
-"""How the terms of an objective become one number."""
+"""Weights that are fixed or follow a schedule."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from kdmm.errors import InputError, nearest
-from kdmm.losses.schedules import Constant, Schedule
+from kdmm.losses.weighting.schedules import Constant, Schedule
+from kdmm.losses.weighting.weighting import Weighting, weighted_sum
 
-__all__ = ["Scheduled", "Weighting"]
-
-
-class Weighting(nn.Module, ABC):
-    """A strategy of weighting terms. Parameters that it learns are its own."""
-
-    @abstractmethod
-    def check(self, names: Collection[str]) -> None:
-        """Raise `InputError` unless the weighting fits terms of these names."""
-
-    @abstractmethod
-    def weights(self, progress: float) -> dict[str, float]:
-        """Return the weights in force at ``progress``, for the log."""
-
-    @abstractmethod
-    def forward(self, parts: Mapping[str, Float[Tensor, ""]], progress: float) -> Float[Tensor, ""]:
-        """Return the total of the terms' values at ``progress``, in [0, 1]."""
+__all__ = ["Scheduled"]
 
 
 class Scheduled(Weighting):
@@ -59,8 +43,8 @@ class Scheduled(Weighting):
         """Return each schedule's value at ``progress``."""
         return {name: schedule(progress) for name, schedule in self.schedules.items()}
 
-    def forward(self, parts: Mapping[str, Float[Tensor, ""]], progress: float) -> Float[Tensor, ""]:
+    def forward(
+        self, parts: Mapping[str, Float[Tensor, ""]], progress: float, outputs: Mapping[str, Tensor]
+    ) -> Float[Tensor, ""]:
         """Return the weighted sum."""
-        weights = self.weights(progress)
-        first, *others = (weights[name] * part for name, part in parts.items())
-        return sum(others, start=first)
+        return weighted_sum(parts, self.weights(progress))

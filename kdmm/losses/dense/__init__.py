@@ -1,0 +1,3 @@
+"""Maps: segmentation and detection."""
+
+__all__: list[str] = []

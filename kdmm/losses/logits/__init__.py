@@ -1,0 +1,3 @@
+"""Class scores and labels."""
+
+__all__: list[str] = []

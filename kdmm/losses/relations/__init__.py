@@ -1,0 +1,3 @@
+"""How samples stand to each other."""
+
+__all__: list[str] = []

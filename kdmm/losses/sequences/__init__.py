@@ -1,0 +1,3 @@
+"""Tokens: language models, captioners and translators."""
+
+__all__: list[str] = []

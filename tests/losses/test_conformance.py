@@ -1,0 +1,44 @@
+"""Every loss in every setting against every check; see `tests.losses.conformance`."""
+
+import pytest
+
+import kdmm.losses
+from kdmm.losses import Term
+from tests import two_processes
+from tests.losses.cases import CASES
+from tests.losses.conformance import CHECKS, on_each_rank
+
+
+def ranks_work():
+    return on_each_rank(CASES)
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    return two_processes.run(ranks_work, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.parametrize("check", [name for name in CHECKS if name != "two processes"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_cell(case, check):
+    if check in case.exempt:
+        assert case.exempt[check]
+    else:
+        CHECKS[check](case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_two_processes(case, ranks):
+    if "two processes" not in case.exempt:
+        CHECKS["two processes"](case, ranks)
+
+
+def test_every_term_has_a_case():
+    public = {name for name in kdmm.losses.__all__ if isinstance(getattr(kdmm.losses, name), type)}
+    terms = {name for name in public if issubclass(getattr(kdmm.losses, name), Term)} - {"Term", "SampleTerm"}
+    assert terms <= {case.kind.__name__ for case in CASES}
+
+
+def test_names_are_unique_and_exemptions_are_of_checks():
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert all(set(case.exempt) <= set(CHECKS) for case in CASES)
