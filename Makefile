@@ -6,7 +6,7 @@ READY := .venv/.ready
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.physicalcpu)
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help quickstart reproduce test test-slow lint types notebooks bench clean
+.PHONY: help quickstart reproduce conformance losses test test-slow lint types notebooks bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,7 +21,13 @@ quickstart: $(READY)  ## train a teacher, distil it into small students, compare
 	$(BIN)/python experiments/quickstart/run.py
 
 reproduce: $(READY)  ## the quick start over five test fifths, with intervals
-	$(BIN)/python experiments/quickstart/run.py --folds 0 1 2 3 4
+	$(BIN)/python experiments/quickstart/run.py --folds 0 1 2 3 4 --controls transfer equal
+
+conformance: $(READY)  ## check every loss against every property, and write the table
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.losses.write_conformance
+
+losses: $(READY)  ## compare the losses on real data, half an hour on two cores
+	$(BIN)/python experiments/losses/run.py
 
 test: $(READY)  ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow'

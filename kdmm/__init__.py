@@ -4,9 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kdmm.distillation import Distilled, distill
     from kdmm.run import Run, evaluate, fit, load, report
 
-__all__ = ["Run", "evaluate", "fit", "load", "report"]
+HOMES = {"Distilled": "kdmm.distillation", "distill": "kdmm.distillation"}  # the others are of kdmm.run
+
+__all__ = ["Distilled", "Run", "distill", "evaluate", "fit", "load", "report"]
 
 __version__ = "0.1.0"
 
@@ -14,5 +17,5 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import what runs experiments when it is first asked for: `kdmm --help` must not wait for torch."""
     if name in __all__:
-        return getattr(import_module("kdmm.run"), name)
+        return getattr(import_module(HOMES.get(name, "kdmm.run")), name)
     raise AttributeError(f"module 'kdmm' has no attribute {name!r}")

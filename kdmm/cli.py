@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 KINDS = ("losses", "models", "data", "metrics")
-SPLITS = ("train", "val", "test")
+SPLITS = ("val", "test")
 EPILOG = """\
 examples:
   kdmm check experiments/quickstart/student.yaml
@@ -113,7 +113,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     evaluate.add_argument(
         "--data", metavar="CONFIG", help="a YAML whose `data` is measured on instead of the run's own"
     )
-    evaluate.add_argument("--split", default="test", help="train, val or test (default: test)")
+    evaluate.add_argument("--split", default="test", help="val or test (default: test)")
     evaluate.set_defaults(command_function=_evaluate)
 
     check = commands.add_parser("check", parents=[building, common], help="say what is wrong in a YAML; build nothing")
@@ -121,10 +121,11 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     check.add_argument("rest", nargs="*", metavar="key=value", help="settings changed")
     check.set_defaults(command_function=_check)
 
-    report = commands.add_parser("report", parents=[common], help="compare runs in a table")
+    report = commands.add_parser("report", parents=[building, common], help="compare runs in a table")
     report.add_argument("run", metavar="RUN", help="a run's folder")
     report.add_argument("rest", nargs="*", metavar="RUN", help="more of them")
     report.add_argument("--output", metavar="FILE.md", help="write the table as Markdown, too")
+    report.add_argument("--no-speed", action="store_true", help="do not measure images/s, which takes some seconds")
     report.set_defaults(command_function=_report)
 
     listing = commands.add_parser("list", parents=[common], help="what a YAML can name: losses, models, data, metrics")
@@ -178,9 +179,10 @@ def _check(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     runs = [options.run, *options.rest]
     _existing(runs)
+    _use(options.allow)
     from kdmm import run
 
-    table = run.report(runs, output=options.output)
+    table = run.report(runs, output=options.output, speed=not options.no_speed, allow=options.allow)
     if console.is_plain(sys.stdout):
         print(table.to_markdown())
     else:
@@ -192,8 +194,14 @@ def _list(options: argparse.Namespace) -> None:
     _one_of(options.kind, KINDS, "kdmm list")
     from kdmm.targets import components
 
-    rows = [(component.target, component.names, component.summary) for component in components(options.kind)]
-    console.print_table(("_target_", "gives" if options.kind == "models" else "reads", "what it is"), rows)
+    found = components(options.kind)
+    if options.kind == "losses":
+        columns = ("_target_", "family", "reads", "paper")
+        rows = [(each.target, each.family, each.names, each.paper) for each in found]
+    else:
+        columns = ("_target_", "gives" if options.kind == "models" else "reads", "what it is")
+        rows = [(each.target, each.names, each.summary) for each in found]
+    console.print_table(columns, rows)
 
 
 def _use(packages: Sequence[str]) -> None:

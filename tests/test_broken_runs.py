@@ -3,19 +3,19 @@
 import errno
 import json
 import os
-import signal
 import subprocess
 from pathlib import Path
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
 import kdmm
-from kdmm import run as runs
+from kdmm import config as configuration
+from kdmm import run
 from kdmm.cli import main
+from tests.hooks import ending
 from tests.small_runs import experiment, folder_with_a_teacher
 
 here = pytest.fixture(folder_with_a_teacher)
@@ -142,9 +142,9 @@ def test_a_loss_that_is_not_finite_is_no_wrong_input(here, capsys):
 
 
 WRITERS = {
-    "model": (runs, "save_model"),
+    "model": (run, "save_model"),
     "summary": (Path, "write_text"),
-    "configuration": (runs.configuration, "save"),
+    "configuration": (configuration, "save"),
 }
 
 
@@ -185,15 +185,8 @@ def test_a_disk_that_is_really_full_leaves_no_half_written_file(here, capsys, si
     assert not {name for name in found if name.endswith((".partial", ".safetensors", ".json"))}, found
 
 
-def test_an_interruption_ends_with_its_own_status(here, capsys, monkeypatch):
-    class Interrupt(pl.Callback):
-        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-            if trainer.global_step == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-    build = runs._callbacks
-    monkeypatch.setattr(runs, "_callbacks", lambda *a: ([*build(*a)[0], Interrupt()], build(*a)[1]))
-    status, printed = fit(capsys)
+def test_an_interruption_ends_with_its_own_status(here, capsys):
+    status, printed = fit(capsys, "--allow", "tests", tree=ending(experiment(), "train_batch_start", 1))
     assert status == 130, printed
     assert "--resume" in printed
 

@@ -26,6 +26,8 @@ SETTINGS = {
     "full": ["data.sources.pairs.fraction=1.0"],
 }
 
+CONTROLS = ("transfer", "equal", "longer")
+
 
 def fit(config: str, name: str, overrides: Sequence[str]) -> Path:
     """Run one experiment and measure it on its test fold, unless that is done already."""
@@ -40,22 +42,35 @@ def fit(config: str, name: str, overrides: Sequence[str]) -> Path:
     return folder
 
 
-def run_fold(fold: int, setting: str, controls: bool) -> list[Path]:
+def run_fold(fold: int, setting: str, controls: Sequence[str]) -> list[Path]:
     """Run the teacher and all students of one fold in one setting; return their folders."""
     teacher = fit("teacher", f"quickstart/teacher-fold{fold}", [f"data.sources.pairs.fold={fold}"])
     data = [f"data.sources.pairs.source.fold={fold}", *SETTINGS[setting]]
     distilled = [*data, f"module.teacher.teacher.run={teacher}"]
     if setting == "full":
-        distilled += ["~data.sources.images", "~data.batch_size.images", "data.batch_size.pairs=128"]
+        distilled += ["~data.sources.images", "~data.batch_size.images", "data.batch_size.pairs=96"]
     rows = {"alone": ("alone", data), "student": ("student", distilled), "inherited": ("inherited", distilled)}
-    if controls:
-        parts = OmegaConf.load(HERE / "inherited.yaml").module.student
-        inherited = [f"module.student.{tower}.{key}={value}" for tower in parts for key, value in parts[tower].items()]
-        rows["transfer"] = ("alone", [*data, *inherited, "description=without a teacher, with inherited weights"])
-        longer = ["trainer.max_steps=960", "description=without a teacher, four times the steps"]
-        rows["longer"] = ("alone", [*data, *longer])
+    rows |= {name: row for name, row in control_rows(data).items() if name in controls}
     students = [fit(config, f"quickstart/{setting}-{row}-fold{fold}", more) for row, (config, more) in rows.items()]
     return [teacher, *students]
+
+
+def control_rows(data: Sequence[str]) -> dict[str, tuple[str, list[str]]]:
+    """Return runs without a teacher that distillation is held against; compute.py counts 308 and 2,849 steps."""
+    parts = OmegaConf.load(HERE / "inherited.yaml").module.student
+    inherited = [f"module.student.{tower}.{key}={value}" for tower in parts for key, value in parts[tower].items()]
+    rarely = "trainer.check_val_every_n_epoch=400"
+    return {
+        "transfer": ("alone", [*data, *inherited, "description=without a teacher, with inherited weights"]),
+        "equal": (
+            "alone",
+            [*data, "trainer.max_steps=308", "description=without a teacher, the same training compute"],
+        ),
+        "longer": (
+            "alone",
+            [*data, rarely, "trainer.max_steps=2849", "description=without a teacher, its compute in further steps"],
+        ),
+    }
 
 
 def main() -> None:
@@ -63,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folds", type=int, nargs="+", default=[0], help="test fifths, 0 to 4")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    parser.add_argument("--controls", action="store_true", help="also transfer learning, and four times the steps")
+    parser.add_argument("--controls", nargs="+", choices=CONTROLS, default=[], help="further rows without a teacher")
     arguments = parser.parse_args()
     began = time.monotonic()
     for setting in arguments.settings:

@@ -35,12 +35,12 @@ class Evaluated:
     def of(cls, record: RunRecord) -> Evaluated:
         """Return what a run was evaluated on."""
         return cls(
-            source=record.data.source,
+            source=record.evaluated.source,
             split=record.split,
             fold=-1 if record.fold is None else record.fold,
             images=int(record.value("image_to_text/queries") or 0),
             captions=int(record.value("text_to_image/queries") or 0),
-            samples=record.data.samples,
+            samples=record.evaluated.samples,
         )
 
 

@@ -8,14 +8,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from kdmm import atomic
+from kdmm.analysis.decode import decoded
 from kdmm.errors import InputError
 
 __all__ = ["FILE_NAME", "DataRecord", "ParameterCount", "RunRecord"]
 
 FILE_NAME = "metrics.json"
-ROLES = ("teacher", "student")
 SUFFIX = re.compile(r"(-(?:fold|seed)\d+)+$")
 FOLD = re.compile(r"-fold(\d+)")
 
@@ -41,29 +42,42 @@ class DataRecord:
         source: its name.
         samples: how many.
         fold: which rotation of the split; ``None`` if there is one only.
+        counts: of what else the split holds, such as ``images`` and ``captions``.
     """
 
     source: str
     samples: int
     fold: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, description: Mapping[str, Any]) -> DataRecord:
+        """Return the record of what a DataModule's ``describe`` says of a split."""
+        source, samples, fold = (description.get(name) for name in ("source", "samples", "fold"))
+        counts = {
+            name: value
+            for name, value in description.items()
+            if isinstance(value, int) and name not in ("samples", "fold")
+        }
+        return cls(str(source), int(samples or 0), fold, counts)
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The final numbers of one run.
+    """The final numbers of one run, as ``metrics.json`` holds them.
 
     Args:
         name: the run's name, which is its folder's.
         role: ``teacher`` or ``student``: what was trained.
         split: that was evaluated; ``metrics`` of it begin with its name.
-        metrics: by the names in the logs, such as ``test/image_to_text/recall@5``.
+        metrics: by the names in the logs, such as ``test/image_to_text/recall@5``; NaN, null in the file, for one that
+            does not exist.
         parameters: of the trained model.
         size_bytes: of the trained model's file.
-        data: that was evaluated.
+        data: that was evaluated; ``None`` if nothing was, for want of a validation split.
         seed: of the run.
         steps: optimizer steps taken.
-        wall_time_s: of the whole run.
-        images_per_s: the model's speed; ``None`` if not measured.
+        wall_time_s: of the command that finished the run.
         teacher: the name or folder of the run that its teacher came from; ``None`` without a teacher.
         experiment: shared by runs that differ by seed or fold alone; ``None`` takes the name without ``-fold3`` and
             ``-seed2`` at its end.
@@ -72,16 +86,15 @@ class RunRecord:
     """
 
     name: str
-    role: str
+    role: Literal["teacher", "student"]
     split: str
     metrics: Mapping[str, float]
     parameters: ParameterCount
     size_bytes: int
-    data: DataRecord
+    data: DataRecord | None
     seed: int
     steps: int
     wall_time_s: float
-    images_per_s: float | None = None
     teacher: str | None = None
     experiment: str | None = None
     description: str = ""
@@ -93,10 +106,24 @@ class RunRecord:
         return self.experiment or SUFFIX.sub("", self.name)
 
     @property
+    def evaluated(self) -> DataRecord:
+        """The data that was evaluated.
+
+        Raises:
+            InputError: nothing was.
+        """
+        if self.data is None:
+            raise InputError(
+                f"The run {self.name!r} holds no evaluation, since it has no validation split. Measure it with "
+                f"`kdmm evaluate runs/{self.name}`."
+            )
+        return self.data
+
+    @property
     def fold(self) -> int | None:
         """The fold, of the data or else of the name."""
-        named = FOLD.search(self.name)
-        return self.data.fold if self.data.fold is not None or named is None else int(named[1])
+        of_data, named = None if self.data is None else self.data.fold, FOLD.search(self.name)
+        return of_data if of_data is not None or named is None else int(named[1])
 
     @property
     def teacher_name(self) -> str | None:
@@ -110,15 +137,11 @@ class RunRecord:
 
     def write(self, folder: Path) -> Path:
         """Write ``metrics.json`` into a run's folder, whole or not at all, and return its path."""
-        tree = asdict(self)
-        tree["metrics"] = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
+        metrics = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
+        text = json.dumps({**asdict(self), "metrics": metrics}, indent=2, allow_nan=False)
         path = folder / FILE_NAME
-        partial = path.with_name(path.name + ".partial")
-        try:
-            partial.write_text(json.dumps(tree, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomic.writing(path) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
         return path
 
     @classmethod
@@ -135,69 +158,11 @@ class RunRecord:
             raise InputError(f"{path} is missing: the run has not finished. Finish it with `kdmm fit ... --resume`.")
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(tree, dict) and isinstance(tree.get("metrics"), dict):
+                metrics = {name: math.nan if value is None else value for name, value in tree["metrics"].items()}
+                tree = {**tree, "metrics": metrics}
+            return decoded(cls, tree)
         except (OSError, ValueError) as error:
-            raise _damaged(path, str(error)) from error
-        if not isinstance(tree, dict):
-            raise _damaged(path, f"it holds {type(tree).__name__} where an object is expected")
-        return _Reader(path, tree).record()
-
-
-class _Reader:
-    """Takes checked values out of a decoded ``metrics.json``."""
-
-    def __init__(self, path: Path, tree: dict[str, Any]) -> None:
-        self.path = path
-        self.tree = tree
-
-    def record(self) -> RunRecord:
-        if self.tree.get("data") == {}:
             raise InputError(
-                f"{self.path} holds no evaluation, since the run has no validation split. Measure it with "
-                f"`kdmm evaluate {self.path.parent}`."
-            )
-        role = self.take("role", str)
-        if role not in ROLES:
-            raise _damaged(self.path, f"role is {role!r}, not one of {', '.join(ROLES)}")
-        metrics = {}
-        for name, value in self.take("metrics", dict).items():
-            if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
-                raise _damaged(self.path, f"metrics.{name} is {value!r}, not a number")
-            metrics[name] = math.nan if value is None else float(value)
-        speed = self.take("images_per_s", int, float, type(None))
-        return RunRecord(
-            name=self.take("name", str),
-            role=role,
-            split=self.take("split", str),
-            metrics=metrics,
-            parameters=ParameterCount(self.take("parameters.total", int), self.take("parameters.trained", int)),
-            size_bytes=self.take("size_bytes", int),
-            data=DataRecord(
-                self.take("data.source", str), self.take("data.samples", int), self.take("data.fold", int, type(None))
-            ),
-            seed=self.take("seed", int),
-            steps=self.take("steps", int),
-            wall_time_s=float(self.take("wall_time_s", int, float)),
-            images_per_s=None if speed is None else float(speed),
-            teacher=self.take("teacher", str, type(None)),
-            experiment=self.take("experiment", str, type(None)),
-            description=self.take("description", str, type(None)) or "",
-            versions={name: str(version) for name, version in self.take("versions", dict).items()},
-        )
-
-    def take(self, name: str, *kinds: type) -> Any:
-        """Return the value at a dotted name; one that may be ``None`` may be left out."""
-        value: Any = self.tree
-        for part in name.split("."):
-            if not isinstance(value, dict) or part not in value:
-                if type(None) in kinds:
-                    return None
-                raise _damaged(self.path, f"it has no {name!r}")
-            value = value[part]
-        if isinstance(value, bool) or not isinstance(value, kinds):
-            wanted = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-            raise _damaged(self.path, f"{name} is {value!r}, not {wanted}")
-        return value
-
-
-def _damaged(path: Path, why: str) -> InputError:
-    return InputError(f"{path} is damaged: {why}. Run it again with `--overwrite`, or leave this run out.")
+                f"{path} is damaged: {error}. Run it again with `--overwrite`, or leave this run out."
+            ) from error

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from kdmm.analysis.intervals import Interval
 from kdmm.analysis.record import RunRecord
-from kdmm.analysis.tables import NOTHING
+from kdmm.analysis.tables import NOTHING, Table
 from kdmm.metrics import retention
 
-__all__ = ["COLUMNS", "MAIN_METRIC", "Column", "Values", "percent", "values"]
+__all__ = ["COLUMNS", "MAIN_METRIC", "Column", "Rows", "Values", "percent", "table", "values"]
 
 Values: TypeAlias = dict[str, float | None]
+Rows: TypeAlias = Sequence[tuple[str, Mapping[str, float | Interval | None]]]
+"""Names with their values, or with means and intervals."""
 
 MAIN_METRIC = "recall@5"
 """What retention and differences are of: the mean of both directions."""
@@ -95,18 +97,26 @@ COLUMNS = (
 )
 
 
-def values(record: RunRecord, teacher: RunRecord | None) -> Values:
+def values(record: RunRecord, teacher: RunRecord | None, images_per_s: float | None = None) -> Values:
     """Return all values of a run by key; ``None`` where the run has none.
 
     Args:
         record: the run.
         teacher: the run that its quality is held against, evaluated on the same data.
+        images_per_s: the speed of its model, if it was measured.
     """
     found: Values = {key: record.value(key) for column in COLUMNS for key in column.keys}
     found["parameters"] = float(record.parameters.total)
     found["size_bytes"] = float(record.size_bytes)
-    found["images_per_s"] = record.images_per_s
+    found["images_per_s"] = images_per_s
     own, other = found[MAIN_METRIC], teacher.value(MAIN_METRIC) if teacher else None
     if own is not None and other:
         found.update(retention({MAIN_METRIC: own}, {MAIN_METRIC: other}))
     return found
+
+
+def table(title: str, rows: Rows, columns: Sequence[Column]) -> Table:
+    """Write rows of values or intervals as a table, without the columns that no row has."""
+    headers = ("run", *(column.header for column in columns))
+    cells = tuple((name, *(column.cell(row) for column in columns)) for name, row in rows)
+    return Table(title, headers, cells).without_empty_columns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from kdmm.views import EVAL_VIEW
 if TYPE_CHECKING:
     from kdmm.models import Preprocess  # imports open_clip, which takes seconds
 
-__all__ = ["Throughput", "image_batch", "images_per_second"]
+__all__ = ["Speeds", "Throughput", "image_batch", "images_per_second"]
 
 WARM_UP = 2  # calls before the clock runs: the first ones allocate memory and choose kernels
 
@@ -36,7 +37,24 @@ class Throughput:
     ratio: dict[str, float]
 
 
-def images_per_second(models: Mapping[str, nn.Module], batch_size: int = 32, repeats: int = 15) -> Throughput:
+@dataclass(frozen=True)
+class Speeds:
+    """What a report says of speed.
+
+    Args:
+        images_per_s: by experiment, measured side by side.
+        remarks: a sentence for each experiment that could not be measured.
+        how: the conditions, such as ``32 pictures at a time on cpu``.
+    """
+
+    images_per_s: Mapping[str, float]
+    remarks: tuple[str, ...] = ()
+    how: str = ""
+
+
+def images_per_second(
+    models: Mapping[str, nn.Module], batch_size: int = 32, repeats: int = 15, seconds: float = math.inf
+) -> Throughput:
     """Measure how many pictures each model embeds a second, in evaluation mode and without gradients.
 
     The models take turns in one process, one batch each a round, in an order that rotates: what slows the machine for a
@@ -47,6 +65,7 @@ def images_per_second(models: Mapping[str, nn.Module], batch_size: int = 32, rep
         models: by name, each with ``preprocess.image``.
         batch_size: pictures a call.
         repeats: rounds.
+        seconds: no further round begins that would end later than this, in which there is at least one.
 
     Raises:
         InputError: no model, a model that reads no pictures, or a setting below 1.
@@ -60,6 +79,7 @@ def images_per_second(models: Mapping[str, nn.Module], batch_size: int = 32, rep
     batches = {name: image_batch(model, batch_size) for name, model in models.items()}
     modes = {name: model.training for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in names}
+    began = time.perf_counter()
     try:
         for name, model in models.items():
             model.eval()
@@ -69,6 +89,9 @@ def images_per_second(models: Mapping[str, nn.Module], batch_size: int = 32, rep
             first = turn % len(names)
             for name in names[first:] + names[:first]:
                 times[name].append(_seconds(models[name], batches[name]))
+            round_s = sum(times[name][-1] for name in names)
+            if time.perf_counter() - began + round_s > seconds:
+                break
     finally:
         for name, model in models.items():
             model.train(modes[name])

@@ -1,7 +1,9 @@
 """Callbacks and loggers of a run."""
 
 from kdmm.callbacks.checkpoints import Checkpoints
+from kdmm.callbacks.history import History
 from kdmm.callbacks.metrics_csv import MetricsCsv
+from kdmm.callbacks.mix import Mix
 from kdmm.callbacks.progress import PlainProgress, progress
 from kdmm.callbacks.retrieved import RetrievedExamples
 from kdmm.callbacks.skipped import SkippedSamples
@@ -10,7 +12,9 @@ from kdmm.callbacks.wandb_logger import Wandb
 
 __all__ = [
     "Checkpoints",
+    "History",
     "MetricsCsv",
+    "Mix",
     "PlainProgress",
     "RetrievedExamples",
     "SkippedSamples",

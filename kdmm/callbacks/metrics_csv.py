@@ -11,6 +11,8 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from kdmm import atomic
+
 __all__ = ["MetricsCsv"]
 
 
@@ -83,12 +85,10 @@ class MetricsCsv(Logger):
         self.unwritten = 0
 
     def _rewrite(self) -> None:
-        partial = self.path.with_name(self.path.name + ".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with atomic.writing(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(self.rows)
-        partial.replace(self.path)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

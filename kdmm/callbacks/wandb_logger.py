@@ -1,9 +1,10 @@
-"""wandb that never asks and never waits: offline without a key, and offline when the server does not answer."""
+"""wandb that never asks, never waits, and keeps everything of a run in the run's folder."""
 
 from __future__ import annotations
 
 import netrc
 import os
+import secrets
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,20 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from kdmm import atomic
+
 __all__ = ["Wandb", "has_key"]
+
+PLACES = {"WANDB_DATA_DIR": "staged", "WANDB_CACHE_DIR": "cache"}
+"""Where wandb copies what it is to send, by default in the user's home: folders beside its files of the run."""
 
 
 class Wandb(WandbLogger):
-    """Lightning's logger for wandb, with the run's name, id and folder.
+    """Lightning's logger for wandb: offline without a key, and offline when the server does not answer.
+
+    In a run, the wandb run's id stands in ``wandb/id`` of the run's folder, so that a resumed run goes on in the same
+    one, and what wandb copies to send it stays in that folder too, unless ``WANDB_DATA_DIR`` or ``WANDB_CACHE_DIR``
+    name another.
 
     Args:
         project: the wandb project.
@@ -26,7 +36,7 @@ class Wandb(WandbLogger):
             ``WANDB_MODE`` says so.
         timeout_s: how long to wait for the server before going on offline.
         name: shown on the dashboard; a run sets its own.
-        folder: a run sets its own.
+        folder: a run sets its own; ``None``: wandb's files go to the current folder, and no id is kept.
     """
 
     def __init__(
@@ -36,13 +46,18 @@ class Wandb(WandbLogger):
         offline: bool | None = None,
         timeout_s: float = 20.0,
         name: str | None = None,
-        folder: str = ".",
+        folder: str | None = None,
     ) -> None:
         if offline is None:
             offline = os.environ.get("WANDB_MODE", "") in ("offline", "dryrun") or not has_key()
+        self._home = None if folder is None else (Path(folder) / "wandb").resolve()
+        self._borrowed = [] if self._home is None else [name for name in PLACES if name not in os.environ]
+        for variable in self._borrowed:
+            os.environ[variable] = f"{self._home}/{PLACES[variable]}"  # wandb has no setting for it
         super().__init__(
             name=name,
-            save_dir=folder,
+            save_dir=folder or ".",
+            id=None if self._home is None else _kept_id(self._home / "id"),
             project=project,
             entity=entity,
             offline=offline,
@@ -63,6 +78,7 @@ class Wandb(WandbLogger):
             rank_zero_warn(
                 f"wandb did not answer ({reason}); this run is logged offline. Send it later with `wandb sync`."
             )
+            wandb.teardown()  # else wandb still holds the id of the run that it could not begin
             self._wandb_init["mode"] = "offline"
             return super().experiment
 
@@ -84,6 +100,19 @@ class Wandb(WandbLogger):
         if self._experiment is not None:
             self._experiment.finish(exit_code=1 if sys.exc_info()[1] else 0)
             self._experiment = None
+        for variable in self._borrowed:
+            os.environ.pop(variable, None)
+        self._borrowed = []
+
+
+@rank_zero_only
+def _kept_id(path: Path) -> str:
+    """Return the wandb run's id from a file, which is written if it is not there."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.writing(path) as partial:
+            partial.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
 
 
 def has_key() -> bool:

@@ -3,8 +3,8 @@
 The only room that knows OmegaConf.
 """
 
-from kdmm.config.experiment import check, load, save
+from kdmm.config.experiment import check, load, save, to_yaml
 from kdmm.config.files import nearest_path
 from kdmm.config.shell import Config, differences, to_dict
 
-__all__ = ["Config", "check", "differences", "load", "nearest_path", "save", "to_dict"]
+__all__ = ["Config", "check", "differences", "load", "nearest_path", "save", "to_dict", "to_yaml"]

@@ -8,13 +8,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from kdmm import atomic
 from kdmm.config.files import read_with_base
 from kdmm.config.overrides import apply, merged
 from kdmm.config.references import resolved
 from kdmm.config.shell import Config, completed, defaults, shell_problems, target_problems, to_dict
 from kdmm.targets import together
 
-__all__ = ["check", "load", "save"]
+__all__ = ["check", "load", "save", "to_yaml"]
 
 
 def load(
@@ -62,9 +63,10 @@ def check(config: Config, allow: Sequence[str] = ()) -> None:
 
 def save(config: Config, path: Path) -> None:
     """Write an experiment to a YAML file, whole or not at all; `load` reads it back."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with atomic.writing(path) as partial:
         OmegaConf.save(OmegaConf.structured(config), partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def to_yaml(tree: Mapping[str, Any]) -> str:
+    """Return settings as the text of a YAML file."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(tree)))

@@ -2,8 +2,10 @@
 
 from kdmm.data.captioned import Captioned
 from kdmm.data.coco_captions import CocoCaptions
+from kdmm.data.digits import Digits
 from kdmm.data.emoji import Emoji
 from kdmm.data.image_text import ImageTextDataModule
+from kdmm.data.labelled import Labelled
 from kdmm.data.movie_reviews import MovieReviews
 from kdmm.data.only import Only
 from kdmm.data.pair_table import PairTable
@@ -17,9 +19,11 @@ from kdmm.data.without import Without
 __all__ = [
     "Captioned",
     "CocoCaptions",
+    "Digits",
     "Emoji",
     "ImageRef",
     "ImageTextDataModule",
+    "Labelled",
     "MovieReviews",
     "Only",
     "PairTable",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -49,6 +49,8 @@ class Recipe:
         bad_samples: whether a sample that cannot be read stops the run or is left out.
         rank: of this process.
         remember: whether the images of a view, once made, are kept in memory.
+        every_caption: whether a sample's further captions follow the batch's samples, each in a row of text alone with
+            the sample's id and without its labels.
     """
 
     preprocess: Mapping[str, Preprocess]
@@ -58,6 +60,7 @@ class Recipe:
     bad_samples: Literal["stop", "skip"] = "stop"
     rank: int = 0
     remember: bool = False
+    every_caption: bool = False
 
     def view(self, number: int) -> int:
         """Return the view of a pass."""
@@ -73,6 +76,12 @@ class _Row:
     view: int
     images: Mapping[ImagePreprocess, Tensor]
     caption: str | None
+
+    def further(self) -> list[_Row]:
+        """Return a row of text alone for each caption but the one that was chosen."""
+        alone = replace(self.sample, image=None, labels={})
+        others = [caption for caption in self.sample.captions if caption != self.caption]
+        return [replace(self, sample=alone, images={}, caption=caption) for caption in others]
 
 
 class BatchMaker(Dataset[dict[str, Any] | Failure]):
@@ -119,6 +128,8 @@ class BatchMaker(Dataset[dict[str, Any] | Failure]):
                 f"No sample of a batch can be read: {'; '.join(map(str, bad[:3]))}. Mend them, or set a larger batch.",
                 all_skipped=True,
             )
+        if self.recipe.every_caption:
+            rows += [further for row in rows for further in row.further()]
         return self._put_together(rows, bad)
 
     def _row(self, sample: Sample | BadSample, name: str, view: int) -> _Row | BadSample:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from kdmm.data.changed import ChangedTraining
+from kdmm.data.changed import ChangedTraining, chosen_concepts, concept
 from kdmm.data.sample import Sample
 from kdmm.data.source import Source
 from kdmm.errors import InputError
-from kdmm.views import stable_hash
 
 __all__ = ["Captioned"]
 
@@ -48,8 +47,8 @@ class Captioned(ChangedTraining):
 
     def changed(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         """Drop captions, and the samples that do not remain."""
-        chosen = self._chosen({_concept(sample) for sample in samples})
-        captioned = [_concept(sample) in chosen for sample in samples]
+        chosen = chosen_concepts(samples, self.fraction, "captioned", self.seed)
+        captioned = [concept(sample) in chosen for sample in samples]
         if self.keep == "captioned":
             return [sample for sample, has in zip(samples, captioned, strict=True) if has]
         return [
@@ -57,11 +56,3 @@ class Captioned(ChangedTraining):
             for sample, has in zip(samples, captioned, strict=True)
             if (has and self.keep == "all") or (not has and sample.image is not None)
         ]
-
-    def _chosen(self, concepts: set[str]) -> set[str]:
-        ranked = sorted(concepts, key=lambda concept: stable_hash("captioned", self.seed, concept))
-        return set(ranked[: max(1, round(self.fraction * len(ranked)))])
-
-
-def _concept(sample: Sample) -> str:
-    return f"sample {sample.id}" if sample.group is None else f"group {sample.group}"

@@ -8,8 +8,9 @@ from typing import Any
 
 from kdmm.data.sample import Sample
 from kdmm.data.source import Source, Split
+from kdmm.views import stable_hash
 
-__all__ = ["ChangedTraining"]
+__all__ = ["ChangedTraining", "chosen_concepts", "concept"]
 
 
 class ChangedTraining(Source):
@@ -39,3 +40,21 @@ class ChangedTraining(Source):
         """Change the train split."""
         samples = self.source.samples(split)
         return self.changed(samples) if split == "train" else samples
+
+
+def chosen_concepts(samples: Sequence[Sample], fraction: float, salt: str, seed: int) -> set[str]:
+    """Return a fraction of the concepts, one at least; a larger fraction holds a smaller one.
+
+    Args:
+        samples: whose concepts they are.
+        fraction: above 0 to 1.
+        salt: tells apart what is chosen for one seed.
+        seed: chooses.
+    """
+    ranked = sorted({concept(sample) for sample in samples}, key=lambda name: stable_hash(salt, seed, name))
+    return set(ranked[: max(1, round(fraction * len(ranked)))])
+
+
+def concept(sample: Sample) -> str:
+    """Return what a sample shows; one without a group is a concept by itself."""
+    return f"sample {sample.id}" if sample.group is None else f"group {sample.group}"

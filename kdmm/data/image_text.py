@@ -51,8 +51,8 @@ class ImageTextDataModule(pl.LightningDataModule):
         seed: of the data order.
         eval_batch_size: samples a process takes for a batch of validation and testing; ``null``: as the first source
             in training.
-        caption: which of several captions a training batch takes; in evaluation it is the first, and ``captions``
-            holds all.
+        caption: which of several captions a training batch takes. Evaluation takes them all: the first beside its
+            image, and each other one in a row of text alone with the image's id, after the batch's images.
         remember: keep the preprocessed images of all ``views`` in memory, once they are made; each worker keeps its
             own.
     """
@@ -299,7 +299,7 @@ class ImageTextDataModule(pl.LightningDataModule):
 
     def _evaluation(self, split: Split) -> Loader:
         feed = self._feed(self.first, split)
-        maker = self._maker({self.first: feed}, self._models(), self.views)
+        maker = self._maker({self.first: feed}, self._models(), self.views, every_caption=True)
         plan = EvaluationPlan(self.first, feed, self.eval_batch_size, self._place())
         return self._opened(EvaluationLoader(maker, plan, self.workers))
 
@@ -314,8 +314,11 @@ class ImageTextDataModule(pl.LightningDataModule):
         preprocess: Mapping[str, Preprocess],
         views: int | None,
         remember: bool = False,
+        every_caption: bool = False,
     ) -> BatchMaker:
-        recipe = Recipe(preprocess, self.augment, views, self.caption, self.bad_samples, rank(), remember)
+        recipe = Recipe(
+            preprocess, self.augment, views, self.caption, self.bad_samples, rank(), remember, every_caption
+        )
         return BatchMaker(feeds, recipe, prefixed=len(self.sources) > 1)
 
     def _opened(self, loader: SomeLoader) -> SomeLoader:

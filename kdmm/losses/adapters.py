@@ -21,10 +21,14 @@ class Adapter(nn.Module, ABC):
     """Maps a student's tensor to the shape of a teacher's; its layers are made from the shapes of one dry batch.
 
     Layers compute in float32 or better, whatever precision the models run in.
+
+    Args:
+        always: make the linear map also where the widths are equal, as methods whose regressor is part of the loss do.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, always: bool = False) -> None:
         super().__init__()
+        self.always = always
         self.is_built = False
 
     def build(self, student: Tensor, teacher: Tensor) -> None:
@@ -51,7 +55,7 @@ class Adapter(nn.Module, ABC):
         Raises:
             InputError: the layers are not made.
         """
-        if not self.is_built and student.shape[1:] == teacher.shape[1:]:
+        if not self.is_built and not self.always and student.shape[1:] == teacher.shape[1:]:
             self.build(student, teacher)  # of equal shapes no layer is made
         if not self.is_built:
             raise InputError(
@@ -74,18 +78,18 @@ class Width(Adapter):
     The regressor of FitNets (Romero et al. 2015, arXiv:1412.6550) for vectors and tokens.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, always: bool = False) -> None:
+        super().__init__(always)
         self.map: nn.Linear | None = None
 
     def make(self, student: Tensor, teacher: Tensor) -> None:
         """Make the map."""
         if student.ndim not in (2, 3) or student.ndim != teacher.ndim:
             raise self.refuse(student, teacher, "(B, D) to (B, E) and (B, T, D) to (B, T, E)")
-        if student.shape[-1] != teacher.shape[-1]:
+        if self.always or student.shape[-1] != teacher.shape[-1]:
             self.map = nn.Linear(student.shape[-1], teacher.shape[-1])
 
-    def mapped(self, student: Float[Tensor, "*B D"], teacher: Float[Tensor, "*B E"]) -> Float[Tensor, "*B E"]:
+    def mapped(self, student: Float[Tensor, "*B D"], teacher: Float[Tensor, "... E"]) -> Float[Tensor, "*B E"]:
         """Return the student's vectors in the teacher's width."""
         return student if self.map is None else linear(student, self.map.weight, self.map.bias)
 
@@ -93,9 +97,9 @@ class Width(Adapter):
 class Tokens(Adapter):
     """Vectors of tokens to another width and number: `Width`, then linear interpolation along the tokens."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.width = Width()
+    def __init__(self, always: bool = False) -> None:
+        super().__init__(always)
+        self.width = Width(always)
 
     def make(self, student: Tensor, teacher: Tensor) -> None:
         """Make the map of the width."""
@@ -118,15 +122,15 @@ class Conv(Adapter):
     differs. The student's map is resized, not the teacher's.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, always: bool = False) -> None:
+        super().__init__(always)
         self.map: nn.Conv2d | None = None
 
     def make(self, student: Tensor, teacher: Tensor) -> None:
         """Make the convolution."""
         if student.ndim != 4 or teacher.ndim != 4:
             raise self.refuse(student, teacher, "(B, C, H, W) to (B, E, I, J)")
-        if student.shape[1] != teacher.shape[1]:
+        if self.always or student.shape[1] != teacher.shape[1]:
             self.map = nn.Conv2d(student.shape[1], teacher.shape[1], 1)
 
     def mapped(self, student: Float[Tensor, "B C H W"], teacher: Float[Tensor, "B E I J"]) -> Float[Tensor, "B E I J"]:
@@ -178,7 +182,7 @@ class Fit(Adapter):
         kind = kinds.get((student.ndim, teacher.ndim))
         if kind is None:
             raise self.refuse(student, teacher, "vectors to vectors, tokens to tokens, maps to maps, and to vectors")
-        self.chosen = kind()
+        self.chosen = kind(self.always)
         self.chosen.build(student, teacher)
 
     def mapped(self, student: Tensor, teacher: Tensor) -> Tensor:

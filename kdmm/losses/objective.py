@@ -34,9 +34,11 @@ class Objective(nn.Module):
         super().__init__()
         _check_names(terms)
         self.terms = nn.ModuleDict(dict(terms))
-        weights = dict.fromkeys(terms, 1.0) if weights is None else weights
-        self.weighting = weights if isinstance(weights, Weighting) else Scheduled(weights)
-        self.weighting.check(tuple(terms))
+        if isinstance(weights, Weighting):
+            self.weighting = weights
+            self.weighting.check(tuple(terms))
+        else:
+            self.weighting = Scheduled.of(weights, tuple(terms))
         self.progress: float = 0.0
 
     def build(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
@@ -51,6 +53,7 @@ class Objective(nn.Module):
 
         In several processes these are this rank's shares: their mean over ranks is the value (`kdmm.distributed`).
         """
+        student = self.weighting.watched(student)
         parts: dict[str, Tensor] = {name: term(student, teacher, batch) for name, term in self.terms.items()}
         total = self.weighting(parts, self.progress, student)
         for scalar in student.values():

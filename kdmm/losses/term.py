@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kdmm.distributed import global_mean
 from kdmm.errors import InputError, nearest
 from kdmm.outputs import Batch, Outputs, present, read
+from kdmm.targets import Described
 
 __all__ = [
     "SampleTerm",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 
-class Term(nn.Module, ABC):
+class Term(Described, nn.Module, ABC):
     """One loss of the objective. Parameters that it needs (adapters) are its own, and train with the student."""
 
     paper: ClassVar[str] = ""
@@ -109,7 +110,11 @@ def checked_choice(setting: str, value: str, accepted: Sequence[str]) -> str:
 
 
 def checked_number(
-    setting: str, value: float | int, above: float | None = None, least: float | None = None, most: float | None = None
+    setting: str,
+    value: float | int,
+    above: float | int | None = None,
+    least: float | int | None = None,
+    most: float | int | None = None,
 ) -> float:
     """Return ``value``.
 

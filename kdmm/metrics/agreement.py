@@ -47,12 +47,11 @@ class Agreement(EmbeddingMetric):
         Raises:
             InputError: no sample has both modalities in both models.
         """
-        collected = self.collected()
-        embeddings = {}
-        for source in self.sources:
-            distinct = collected.caption if source.modality == "text" else collected.sample
-            embeddings[source] = collected.embeddings[source][first_rows(distinct[:, None])]
-        student_a, student_b, teacher_a, teacher_b = (embeddings[source] for source in self.sources)
+        embeddings = []
+        for items in self.collected().values():
+            distinct = items.at(first_rows(items.caption[:, None])) if items.is_text else items
+            embeddings.append(distinct.embeddings)
+        student_a, student_b, teacher_a, teacher_b = embeddings
         forward = top_k_overlap(student_a, student_b, teacher_a, teacher_b, self.k)
         backward = top_k_overlap(student_b, student_a, teacher_b, teacher_a, self.k)
         return {f"agreement@{k}": (forward[k] + backward[k]) / 2 for k in self.k}

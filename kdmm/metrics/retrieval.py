@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
 from kdmm.errors import InputError
-from kdmm.metrics.embeddings import Collected, EmbeddingMetric, Source
+from kdmm.metrics.embeddings import EmbeddingMetric, Items, Source
 from kdmm.metrics.functional import Positives, mean_rank, median_rank, ranks, recall_at_k
 from kdmm.metrics.samples import check_depths
 
@@ -29,8 +29,9 @@ class Retrieval(EmbeddingMetric):
     What counts as right: a picture (known by its ``id``) and a text are positives of each other if the picture has a
     caption with the text's ``caption_id``. So all captions of a picture are right, and so are all pictures with equal
     captions. The best positive's rank is taken, and a negative with the same score ranks before it (see
-    :func:`kdmm.metrics.functional.ranks`). Only samples with both modalities count; each counts once. The gallery is
-    the whole evaluated split.
+    :func:`kdmm.metrics.functional.ranks`). Every caption is a query: five a picture in COCO and Flickr30k (Karpathy
+    and Fei-Fei 2015, https://arxiv.org/abs/1412.2306). Only samples with both modalities count; each counts once. The
+    gallery is the whole evaluated split.
 
     Args:
         pair: two sources of embeddings in one space: a modality of the student, or ``teacher.<modality>``.
@@ -61,19 +62,25 @@ class Retrieval(EmbeddingMetric):
         values |= {f"recall@{k}": (forward[f"recall@{k}"] + backward[f"recall@{k}"]) / 2 for k in self.k}
         return values if first.role == "student" else {f"teacher/{name}": value for name, value in values.items()}
 
-    def _summary(self, query: Source, gallery: Source, collected: Collected) -> dict[str, Tensor]:
-        query_rows, query_item = collected.items(query.modality)
-        gallery_rows, gallery_item = collected.items(gallery.modality)
-        label = collected.caption if "text" in (query.modality, gallery.modality) else collected.sample
-        queries, items = collected.embeddings[query], collected.embeddings[gallery]
-        if queries.shape[1] != items.shape[1]:
+    def _summary(self, query: Source, gallery: Source, collected: Mapping[Source, Items]) -> dict[str, Tensor]:
+        queries, items = collected[query], collected[gallery]
+        if queries.embeddings.shape[1] != items.embeddings.shape[1]:
             raise InputError(
-                f"Retrieval.pair: {query.role}.{query.modality} is {queries.shape[1]} wide and "
-                f"{gallery.role}.{gallery.modality} {items.shape[1]}: they do not share a space. Build the student "
-                "with the teacher's `embed_dim`, or leave this metric out."
+                f"Retrieval.pair: {query.role}.{query.modality} is {queries.embeddings.shape[1]} wide and "
+                f"{gallery.role}.{gallery.modality} {items.embeddings.shape[1]}: they do not share a space. Build the "
+                "student with the teacher's `embed_dim`, or leave this metric out."
             )
-        positives = Positives(query_item, label, gallery_item, label, len(query_rows))
-        return _summarize(ranks(queries[query_rows], items[gallery_rows], positives), self.k)
+        texts = next((each for each in (queries, items) if each.is_text), None)
+        positives = Positives(*_labels(queries, texts), *_labels(items, texts), len(queries.sample))
+        return _summarize(ranks(queries.embeddings, items.embeddings, positives), self.k)
+
+
+def _labels(items: Items, texts: Items | None) -> tuple[Int64[Tensor, "P"], Int64[Tensor, "P"]]:
+    """Return pairs of an item and a label: its caption, or its sample's captions; without texts its sample."""
+    if items.is_text or texts is None:
+        rows = torch.arange(len(items.sample), device=items.sample.device)
+        return rows, items.caption if items.is_text else items.sample
+    return torch.searchsorted(items.sample, texts.sample), texts.caption  # samples are in order
 
 
 def _summarize(found: Int64[Tensor, "N"], depths: Sequence[int]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,13 @@ class SampleMetric(Metric, ABC):
         super().__init__(dist_sync_fn=gather_rows)
         for state in states:
             self.add_state(state, [], dist_reduce_fx="cat")
+
+    def prepare(self, encode_text: Callable[[list[str]], Tensor]) -> None:
+        """Look at the trained model before the samples of an evaluation come; a metric that need not does nothing.
+
+        Args:
+            encode_text: its text tower, from N texts to embeddings (N, D) on its device.
+        """
 
     def append(self, state: str, rows: Tensor) -> None:
         """Add the rows (N, ...) of a batch."""

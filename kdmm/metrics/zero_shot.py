@@ -37,7 +37,7 @@ class ZeroShot(SampleMetric):
     that comes again is dropped. A class with the same score as the right one ranks before it.
 
     :meth:`prepare` goes before the first :meth:`update`, and again after each :meth:`reset`, since the text tower may
-    have been trained in between.
+    have been trained in between; kdmm's modules call it when an evaluation begins.
 
     Args:
         class_names: of the C classes, in the order of the labels.

@@ -1,4 +1,4 @@
-"""What the three LightningModules share: one trained model, an objective, an optimizer, metrics."""
+"""What the LightningModules share: one trained model, an objective, an optimizer, metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torchmetrics import Metric
 
 from kdmm.errors import NonFiniteLossError
 from kdmm.losses import Objective
-from kdmm.metrics import Retrieval
+from kdmm.metrics import Retrieval, SampleMetric
+from kdmm.models import embed_texts
 from kdmm.modules.optim import Optimization
 from kdmm.outputs import Batch, Outputs
 
@@ -41,6 +42,8 @@ class TrainingModule(pl.LightningModule, ABC):
         self.objective = objective
         self.optimization = optimization
         self.metrics = nn.ModuleDict(dict(self.default_metrics() if metrics is None else metrics))
+        self.has_trained_terms = True
+        """False where a finished run is measured: its terms' own parameters are gone, and validation has no loss."""
 
     def default_metrics(self) -> dict[str, Metric]:
         """Return the metrics of a module that is given none."""
@@ -50,6 +53,16 @@ class TrainingModule(pl.LightningModule, ABC):
     @abstractmethod
     def model(self) -> nn.Module:
         """The model that is trained."""
+
+    @classmethod
+    def model_tree(cls, tree: Mapping[str, Any]) -> Any:
+        """Return the trained model's node in the ``_target_`` tree that builds the module."""
+        return tree[cls.role]
+
+    @classmethod
+    def with_model(cls, tree: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+        """Return the ``_target_`` tree with a model in the place of the trained model's node."""
+        return {**tree, cls.role: model}
 
     @property
     def preprocess(self) -> dict[str, Any]:
@@ -74,8 +87,12 @@ class TrainingModule(pl.LightningModule, ABC):
         """
         training = self.training
         self.eval()
-        self.objective.build(*self.online_outputs(batch), batch)
+        self.build_terms(batch)
         self.train(training)
+
+    def build_terms(self, batch: Batch) -> None:
+        """Build the terms of the objective from one batch, of which the models are in evaluation mode."""
+        self.objective.build(*self.online_outputs(batch), batch)
 
     @property
     def dynamic_trainer(self) -> Any:
@@ -96,40 +113,70 @@ class TrainingModule(pl.LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss of one batch."""
-        self.objective.progress = self.global_step / max(1, self.trainer.estimated_stepping_batches)
+        self.objective.progress = self.progress()
         student, teacher = self.outputs(batch)
         loss, parts = self.objective(student, teacher, batch)
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(_not_finite(parts, batch, self.global_step))
-        if (self.global_step + 1) % self.dynamic_trainer.log_every_n_steps == 0:
-            self.log_parts("train", loss, parts)
+        self.check_loss(loss, parts, batch)
+        self.log_parts("train", loss, parts, self.objective)
         total: Tensor = loss
         return total
 
-    def log_parts(self, stage: str, loss: Tensor, parts: Mapping[str, Tensor]) -> None:
-        """Log a loss, its terms and their weights under the names that dashboards rely on."""
+    def progress(self) -> float:
+        """Return how much of training is done, in [0, 1]."""
+        steps = self.trainer.estimated_stepping_batches
+        return self.global_step / steps if steps > 0 else 0.0  # -1: Lightning cannot tell
+
+    def check_loss(self, loss: Tensor, parts: Mapping[str, Tensor], batch: Batch) -> None:
+        """Stop at a loss that trains nothing any more.
+
+        Raises:
+            NonFiniteLossError: it is NaN or infinite.
+        """
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(_not_finite(parts, batch, self.global_step))
+
+    def log_parts(self, stage: str, loss: Tensor, parts: Mapping[str, Tensor], objective: Objective) -> None:
+        """Log a loss, its terms and their weights, if this step is logged, under names that dashboards rely on."""
+        if (self.global_step + 1) % self.dynamic_trainer.log_every_n_steps:
+            return
         values = {f"{stage}/loss": loss.detach(), **{f"{stage}/{name}": value for name, value in parts.items()}}
         self.log_dict(values, prog_bar=False, on_step=True, on_epoch=False, sync_dist=True)
-        weights = {f"{stage}/weight/{name}": value for name, value in self.objective.weights().items()}
+        weights = {f"{stage}/weight/{name}": value for name, value in objective.weights().items()}
         self.log_dict(weights, on_step=True, on_epoch=False)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with a validation batch, and log its loss."""
         student, teacher = self.outputs(batch)
-        loss, _ = self.objective(student, teacher, batch)
-        self.log("val/loss", loss, on_epoch=True, batch_size=len(batch["id"]), sync_dist=True)
-        self._update_metrics(student, teacher, batch)
+        if self.has_trained_terms:
+            loss, _ = self.objective(student, teacher, batch)
+            self.log("val/loss", loss, on_epoch=True, batch_size=len(batch["id"]), sync_dist=True)
+        self.update_metrics(student, teacher, batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with a test batch. The loss is left out: a term's own parameters ended with training."""
-        self._update_metrics(*self.outputs(batch), batch)
+        self.update_metrics(*self.outputs(batch), batch)
 
-    def _update_metrics(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
+    def update_metrics(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
+        """Update the metrics with what the models say of a batch."""
         for metric in self._metrics():
             metric.update(student, teacher, batch)
 
     def _metrics(self) -> Iterable[Metric]:
         return cast(Iterable[Metric], self.metrics.values())
+
+    def _prepare_metrics(self) -> None:
+        """Let the metrics look at the text tower as it is now; one of another package looks at nothing."""
+        for metric in self._metrics():
+            if isinstance(metric, SampleMetric):
+                metric.prepare(lambda texts: embed_texts(self.model, texts))
+
+    def on_validation_epoch_start(self) -> None:
+        """Prepare the metrics."""
+        self._prepare_metrics()
+
+    def on_test_epoch_start(self) -> None:
+        """Prepare the metrics."""
+        self._prepare_metrics()
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""

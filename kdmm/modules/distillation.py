@@ -13,7 +13,7 @@ from kdmm.metrics import Agreement, Retrieval
 from kdmm.modules.base import TrainingModule
 from kdmm.modules.optim import Optimization
 from kdmm.outputs import Batch, Outputs
-from kdmm.teachers import Teacher
+from kdmm.teachers import Absent, Teacher
 
 __all__ = ["DistillationModule"]
 
@@ -23,7 +23,7 @@ class DistillationModule(TrainingModule):
 
     Args:
         student: the model in training.
-        teacher: never trained, in no checkpoint.
+        teacher: that no optimizer trains.
         objective: hard and soft terms and their weights.
         optimization: the optimizer and its schedule.
         metrics: as for :class:`TrainingModule`.
@@ -42,6 +42,9 @@ class DistillationModule(TrainingModule):
         super().__init__(objective, optimization, metrics)
         self.student = student
         self.teacher = teacher
+        self.teacher.attach(student)
+        if metrics is None and not teacher.outlasts_training:
+            self.metrics = nn.ModuleDict(dict(super().default_metrics()))
 
     def default_metrics(self) -> dict[str, Metric]:
         """Return the student's retrieval, the teacher's, for retention, and how far the two agree."""
@@ -59,26 +62,31 @@ class DistillationModule(TrainingModule):
     @property
     def preprocess(self) -> dict[str, Any]:
         """The student's preprocessing and the teacher's."""
-        return {"student": self.student.preprocess, "teacher": self.teacher.preprocess}
+        return {"student": self.student.preprocess, **self.teacher.preprocesses}
 
     @property
     def online_preprocess(self) -> dict[str, Any]:
         """The student's preprocessing and the running teacher's."""
-        return {"student": self.student.preprocess, "teacher": self.teacher.online().preprocess}
+        return {"student": self.student.preprocess, **self.teacher.online().preprocesses}
 
     def online_outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
         """Return the student's and the running teacher's answer."""
-        return self.student(batch["student"]), self.teacher.online()(batch["teacher"])
+        return self.student(batch["student"]), self.teacher.online().answer(batch)
 
     def online(self) -> DistillationModule:
-        """Run the teacher from now on."""
-        self.teacher = self.teacher.online()
+        """Run the teacher from now on, if it is still there."""
+        self.teacher = self.teacher.online() if self.teacher.outlasts_training else Absent()
         return self
 
     def on_fit_start(self) -> None:
         """Let the teacher look ahead at the data, now that the device is known."""
         self.teacher.prepare(self.dynamic_trainer.datamodule, ("train", "val"))
 
+    def optimizer_step(self, *arguments: Any, **settings: Any) -> None:
+        """Take a step, and let the teacher look at the student after it, before any state is saved."""
+        super().optimizer_step(*arguments, **settings)
+        self.teacher.after_step(self.student)
+
     def outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
         """Return the student's and the teacher's answer."""
-        return self.student(batch["student"]), self.teacher(batch["teacher"])
+        return self.student(batch["student"]), self.teacher.answer(batch)

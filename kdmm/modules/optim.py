@@ -17,7 +17,7 @@ __all__ = ["Optimization", "WarmupCosine", "parameter_groups"]
 
 
 def parameter_groups(
-    module: nn.Module, lr: float, weight_decay: float, lr_scale: Mapping[str, float] | None = None
+    module: nn.Module, lr: float, weight_decay: float | int, lr_scale: Mapping[str, float] | None = None
 ) -> list[dict[str, Any]]:
     """Group the trainable parameters: no decay on norms, biases and scales (all of at most one dimension).
 

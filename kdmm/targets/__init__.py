@@ -7,6 +7,7 @@ calling it.
 
 from kdmm.targets.allow import NAMESPACES, ROOMS, resolve
 from kdmm.targets.catalogue import Component, components
+from kdmm.targets.described import Described, node
 from kdmm.targets.hints import UNKNOWN, Made, describe, mismatches
 from kdmm.targets.problem import Problem, together
 from kdmm.targets.reads import check_reads, gives
@@ -17,6 +18,7 @@ __all__ = [
     "ROOMS",
     "UNKNOWN",
     "Component",
+    "Described",
     "Made",
     "Problem",
     "build",
@@ -28,6 +30,7 @@ __all__ = [
     "describe",
     "gives",
     "mismatches",
+    "node",
     "resolve",
     "together",
 ]

@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from kdmm.targets.hints import describe
@@ -20,27 +21,48 @@ class Component:
 
     Args:
         target: its ``_target_``.
+        family: the part of its room that it belongs to, such as ``pairs``.
         names: what a term reads from its models, or what a model gives; empty where neither applies.
         summary: the first line of its docstring.
+        paper: in which a term was published; empty if it does not say.
     """
 
     target: str
+    family: str
     names: str
     summary: str
+    paper: str
 
 
 def components(kind: str) -> list[Component]:
     """Return what the room ``kdmm.<kind>`` offers: its public classes, and the functions written like one.
 
+    Of the losses terms come first, family by family, then what belongs to them, such as adapters and weightings.
+
     Args:
         kind: ``losses``, ``models``, ``data`` or ``metrics``.
     """
     room = importlib.import_module(f"kdmm.{kind}")
+    found = [(name, each) for name in room.__all__ if _can_be_named(each := getattr(room, name), name)]
+    if kind == "losses":
+        found.sort(key=lambda pair: not hasattr(pair[1], "reads"))  # terms say what they read
     return [
-        Component(f"kdmm.{kind}.{name}", _names(found), (inspect.getdoc(found) or "").partition("\n")[0])
-        for name in room.__all__
-        if _can_be_named(found := getattr(room, name), name)
+        Component(
+            target=f"kdmm.{kind}.{name}",
+            family=_family(room, name, each),
+            names=_names(each),
+            summary=(inspect.getdoc(each) or "").partition("\n")[0],
+            paper=getattr(each, "paper", ""),
+        )
+        for name, each in found
     ]
+
+
+def _family(room: ModuleType, name: str, found: Any) -> str:
+    """Return the part of a room that lists a name, which may be another's under a name of its own, or defines it."""
+    parts = {part: vars(module).get("__all__", ()) for part, module in vars(room).items() if inspect.ismodule(module)}
+    defined: str = found.__module__.removeprefix(f"{room.__name__}.").split(".")[0]
+    return next((part for part, names in parts.items() if name in names), defined)
 
 
 def _can_be_named(found: Any, name: str) -> bool:

@@ -37,6 +37,10 @@ class ViewSource(Protocol):
     """What looking ahead needs of a DataModule."""
 
     @property
+    def views(self) -> int | None:
+        """K, so that a sample's view in pass p is p modulo K; ``None`` if each pass has a new view."""
+
+    @property
     def fingerprint(self) -> str:
         """Names everything that decides the pixels of every view."""
 
@@ -92,8 +96,17 @@ class Answers:
             network: whose weights the answers depend on; its device is used.
             preprocess: what the network reads; a modality that is ``None`` is left out.
             encode: the network's answers.
+
+        Raises:
+            InputError: the DataModule has another number of views.
         """
         splits = list(splits)
+        if "train" in splits and preprocess.image is not None and data.views != self.views:
+            raise InputError(
+                f"views: the DataModule has `views: {'null' if data.views is None else data.views}`, and what is "
+                f"answered beforehand (by Precomputed, or by the `features` of TeacherModule) has `views: {self.views}`"
+                ". Set both to the same number."
+            )
         texts = [] if preprocess.text is None else data.texts(splits)
         views = {split: tuple(range(self.views)) if split == "train" else (EVAL_VIEW,) for split in splits}
         path = None

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from kdmm.models import Preprocess
+from kdmm.errors import InputError
+from kdmm.models import Preprocess, untapped
 from kdmm.outputs import MODALITIES, Outputs, scatter_present
 from kdmm.teachers.answers import Answers, ViewSource
 from kdmm.teachers.teacher import Frozen, Teacher
@@ -25,6 +26,9 @@ class Precomputed(Teacher):
         store: as for :class:`kdmm.teachers.Answers`.
         batch_size: pictures, or captions, at a time.
         precision: that the teacher runs in; embeddings are float32.
+
+    Raises:
+        InputError: a teacher with taps, whose activations are not stored.
     """
 
     def __init__(
@@ -36,6 +40,11 @@ class Precomputed(Teacher):
         precision: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
         super().__init__()
+        if untapped(teacher.model) is not teacher.model:
+            raise InputError(
+                "Precomputed.teacher has `taps`, and embeddings alone are computed beforehand. Leave the taps out, or "
+                "take the running teacher in the place of Precomputed."
+            )
         self._held = (teacher,)
         self.answers = Answers(views, store, batch_size, precision)
         self.preprocess = Preprocess()  # reads ids, views and captions, which every batch holds
@@ -51,7 +60,11 @@ class Precomputed(Teacher):
         return self._held[0]
 
     def prepare(self, data: ViewSource, splits: Iterable[str]) -> None:
-        """Let the running teacher answer what will be asked."""
+        """Let the running teacher answer what will be asked.
+
+        Raises:
+            InputError: the DataModule has another number of views.
+        """
         teacher = self.online()
 
         def encode(modality: str, inputs: Tensor) -> Tensor:

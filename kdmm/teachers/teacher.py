@@ -1,9 +1,9 @@
-"""The teacher: one call, whether it runs or is read from memory. It never trains and is in no checkpoint."""
+"""The teacher: one call, whether it runs or is read from memory. No optimizer trains it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from kdmm.errors import InputError
-from kdmm.models import DualEncoder, Preprocess, load_model
-from kdmm.outputs import Outputs
+from kdmm.models import DualEncoder, Preprocess, Tap, Tapped, load_model, untapped
+from kdmm.outputs import Batch, Outputs
 from kdmm.teachers.answers import ViewSource
 
-__all__ = ["FromRun", "Frozen", "Teacher", "model_file"]
+__all__ = ["Absent", "FromRun", "Frozen", "Running", "Teacher", "model_file"]
 
 
 class Teacher(nn.Module, ABC):
@@ -25,36 +25,46 @@ class Teacher(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Mapping[str, Any]) -> Outputs:
-        """Return what the teacher says of the batch."""
+        """Return what the teacher says of what it reads."""
 
     @abstractmethod
-    def online(self) -> Frozen:
+    def online(self) -> Teacher:
         """Return the running teacher, which answers any batch."""
+
+    @property
+    def preprocesses(self) -> dict[str, Preprocess]:
+        """What the teacher reads, by the name that it has in a batch; several teachers in one read under several."""
+        return {"teacher": self.preprocess}
+
+    @property
+    def outlasts_training(self) -> bool:
+        """Whether the teacher is there when a finished run is measured."""
+        return True
+
+    def answer(self, batch: Batch) -> Outputs:
+        """Return what the teacher says of a batch, which holds what it reads under the names of `preprocesses`."""
+        outputs: Outputs = self(batch["teacher"])
+        return outputs
+
+    def attach(self, student: nn.Module) -> None:
+        """Look at the student that is to be taught. Called once, when both are built."""
 
     def prepare(self, data: ViewSource, splits: Iterable[str]) -> None:
         """Look ahead at what will be asked. Called once, before training, on every rank, with the device set."""
 
+    def after_step(self, student: nn.Module) -> None:
+        """Look at the student after a step of the optimizer; batches whose gradients only accumulate are no steps."""
 
-class Frozen(Teacher):
-    """A model that runs beside the student: always in evaluation mode, without gradients, in no checkpoint.
+
+class Running(Teacher, ABC):
+    """A model that runs beside the student: always in evaluation mode and without gradients.
 
     PyTorch sees no parameters, buffers or submodules here: optimizers, DDP, EMA, ``state_dict``, ``train()`` and
     ``requires_grad_()`` of whatever holds the teacher cannot reach the model. ``.to()`` and its like do.
-
-    Args:
-        model: any model that gives Outputs.
-
-    Raises:
-        InputError: a dual encoder whose weights came from nowhere.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        if isinstance(model, DualEncoder) and model.weights_from is None:
-            raise InputError(
-                "teacher: the model has no trained weights, and a random teacher teaches nothing. Take "
-                "`kdmm.teachers.FromRun` with a finished run, or `kdmm.models.OpenClip` with `weights`."
-            )
+    def hold(self, model: nn.Module) -> None:
+        """Take the model in."""
         model.requires_grad_(False)
         model.eval()
         self._held = (model,)  # a tuple is no registered submodule
@@ -65,32 +75,85 @@ class Frozen(Teacher):
         """The model itself."""
         return self._held[0]
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Running:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
         self.model._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
         return self
 
     @torch.no_grad()
     def forward(self, batch: Mapping[str, Any]) -> Outputs:
-        """Run the model on the batch."""
+        """Run the model on what it reads."""
         outputs: Outputs = self.model(batch)
         return outputs
 
-    def online(self) -> Frozen:
+    def online(self) -> Running:
         """Return itself."""
         return self
 
 
-def FromRun(run: str) -> Frozen:  # noqa: N802  a teacher to its users, who write it beside Frozen in YAML
+class Frozen(Running):
+    """A trained model that never changes, and is in no checkpoint.
+
+    Args:
+        model: any model that gives Outputs.
+        taps: activations of inner layers among its outputs, as for :class:`kdmm.models.Tapped`.
+
+    Raises:
+        InputError: a dual encoder whose weights came from nowhere.
+    """
+
+    def __init__(self, model: nn.Module, taps: Mapping[str, str | Mapping[str, Any] | Tap] | None = None) -> None:
+        super().__init__()
+        plain = untapped(model)
+        if isinstance(plain, DualEncoder) and plain.weights_from is None:
+            raise InputError(
+                "teacher: the model has no trained weights, and a random teacher teaches nothing. Take "
+                "`kdmm.teachers.FromRun` with a finished run, or `kdmm.models.OpenClip` with `weights`."
+            )
+        self.hold(Tapped(model, taps) if taps else model)
+
+
+class Absent(Teacher):
+    """In the place of a teacher that ended with training: it reads nothing and says nothing."""
+
+    @property
+    def preprocesses(self) -> dict[str, Preprocess]:
+        """Nothing."""
+        return {}
+
+    def answer(self, batch: Batch) -> Outputs:
+        """Return nothing."""
+        return {}
+
+    def forward(self, batch: Mapping[str, Any]) -> Outputs:
+        """Return nothing."""
+        return {}
+
+    def online(self) -> Absent:
+        """Return itself."""
+        return self
+
+
+def FromRun(  # noqa: N802  a teacher to its users, who write it beside Frozen in YAML
+    run: str,
+    taps: Mapping[str, str | Mapping[str, Any] | Tap] | None = None,
+    allow: Sequence[str] = (),
+) -> Frozen:
     """Take the model of a finished run as the teacher.
+
+    A run whose teacher is such a run, and so on, is a chain: of equal models born-again networks (Furlanello et al.
+    2018, https://arxiv.org/abs/1805.04770), of ever smaller ones teacher assistants (Mirzadeh et al. 2020,
+    https://arxiv.org/abs/1902.03393).
 
     Args:
         run: the run's folder.
+        taps: activations of inner layers among its outputs, as for :class:`kdmm.models.Tapped`.
+        allow: packages of your own that the run's model is built from.
 
     Raises:
         InputError: no such run, or it is not finished.
     """
-    return Frozen(load_model(model_file(Path(run))))
+    return Frozen(load_model(model_file(Path(run)), tuple(allow)), taps)
 
 
 def model_file(run: Path) -> Path:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kdmm.analysis import RunRecord
+from kdmm.analysis import DataRecord, RunRecord
 from kdmm.errors import InputError
 from tests.analysis.records import record, write
 
@@ -15,7 +15,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         "student-fold2",
         teacher="teacher-fold2",
         fold=2,
-        images_per_s=812.5,
         description="a | b",
         versions={"torch": "2.6"},
     )
@@ -57,13 +56,16 @@ def without(tree: dict[str, Any], name: str) -> dict[str, Any]:
     [
         (lambda tree: without(tree, "split"), "it has no 'split'"),
         (lambda tree: tree | {"parameters": {"total": 3}}, "it has no 'parameters.trained'"),
-        (lambda tree: tree | {"parameters": 3}, "it has no 'parameters.total'"),
-        (lambda tree: tree | {"seed": "0"}, "seed is '0', not int"),
-        (lambda tree: tree | {"steps": True}, "steps is True, not int"),
-        (lambda tree: tree | {"wall_time_s": None}, "wall_time_s is None, not int or float"),
+        (lambda tree: tree | {"parameters": 3}, "parameters is 3, not an object"),
+        (lambda tree: tree | {"seed": "0"}, "seed is '0', not a whole number"),
+        (lambda tree: tree | {"seed": 0.5}, "seed is 0.5, not a whole number"),
+        (lambda tree: tree | {"steps": True}, "steps is True, not a whole number"),
+        (lambda tree: tree | {"wall_time_s": None}, "wall_time_s is null, not a number"),
+        (lambda tree: tree | {"teacher": 3}, "teacher is 3, not text"),
+        (lambda tree: tree | {"versions": ["torch"]}, "versions is ['torch'], not an object"),
         (lambda tree: tree | {"role": "pupil"}, "role is 'pupil', not one of teacher, student"),
         (lambda tree: tree | {"metrics": {"test/recall@5": "0.3"}}, "metrics.test/recall@5 is '0.3', not a number"),
-        (lambda tree: [tree], "it holds list where an object is expected"),
+        (lambda tree: [1, 2], "the file is [1, 2], not an object"),
     ],
 )
 def test_a_damaged_file_is_named_with_what_is_wrong(tmp_path: Path, change: Any, message: str) -> None:
@@ -97,10 +99,24 @@ def test_a_missing_file_or_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_never_evaluated_is_named(tmp_path: Path) -> None:
+    run = RunRecord.read(write(tmp_path, record("a", data=None)))
+    assert run.data is None
+    with pytest.raises(InputError, match=r"The run 'a' holds no evaluation, .* `kdmm evaluate runs/a`"):
+        _ = run.evaluated
+
+
+def test_what_a_later_version_adds_is_passed_over(tmp_path: Path) -> None:
     path = write(tmp_path, record("a")) / "metrics.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"data": {}}))
-    with pytest.raises(InputError, match=r"a/metrics.json holds no evaluation, .* `kdmm evaluate .*a`"):
-        RunRecord.read(path.parent)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"energy_j": 3.5}))
+    assert RunRecord.read(path.parent) == record("a")
+
+
+def test_data_are_taken_from_a_datamodules_description() -> None:
+    description = {"source": "Emoji", "fold": 2, "split": "val", "samples": 9, "images": 8, "captions": 40}
+    assert DataRecord.of(description) == DataRecord("Emoji", 9, 2, {"images": 8, "captions": 40})
+    assert DataRecord.of({"source": "Shards", "samples": 5, "shards": 2}) == DataRecord(
+        "Shards", 5, None, {"shards": 2}
+    )
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kdmm.analysis import DataRecord, ParameterCount, Report, RunRecord, mean_interval
+from kdmm.analysis import DataRecord, ParameterCount, Report, RunRecord, Speeds, mean_interval
 from kdmm.errors import InputError
 from tests.analysis.records import record, write
 
@@ -35,11 +35,13 @@ def cells(text: str) -> list[list[str]]:
 
 
 def test_a_report_of_single_runs_reads_as_expected() -> None:
-    student = record("distilled", 0.2, teacher="teacher", images_per_s=1234.4, metrics={CROSS: 0.17})
-    text = Report([teacher(), student, record("alone", 0.1)]).to_markdown()
+    student = record("distilled", 0.2, teacher="teacher", metrics={CROSS: 0.17})
+    speeds = Speeds({"distilled": 1234.4}, ("teacher: images/s was not measured: it is blind",), "2 at a time on cpu")
+    text = Report([teacher(), student, record("alone", 0.1)], speeds=speeds).to_markdown()
     assert text.startswith(
         "Compared on the test split of emoji: 100 images and 300 captions. "
-        "A random ranking has R@5 4.9% image→text and 5.0% text→image.\n\n**Runs**\n\n| run |"
+        "A random ranking has R@5 4.9% image→text and 5.0% text→image.\n\n"
+        "- teacher: images/s was not measured: it is blind\n\n**Runs**\n\n| run |"
     )
     columns = {header: column for header, *column in zip(*cells(text), strict=True)}
     assert columns == {
@@ -55,7 +57,15 @@ def test_a_report_of_single_runs_reads_as_expected() -> None:
         "student image→teacher text R@5": ["-", "17.0", "-"],
         "retention of R@5": ["-", "0.80", "0.40"],
     }
-    assert text.endswith("retention is over the teacher's R@5.")
+    assert text.endswith(
+        "retention is over the teacher's R@5. images/s: one model an experiment, side by side, 2 at a time on cpu."
+    )
+
+
+def test_a_report_without_speed_does_not_speak_of_it() -> None:
+    assert "images/s" not in Report([teacher(), record("alone", 0.1)]).to_markdown()
+    some = Report([*folds("a", [0.1, 0.2]), *folds("b", [0.1, 0.2])], speeds=Speeds({"b": 50.0}))
+    assert [row[3] for row in cells(some.to_markdown()) if row[0] in ("a", "b", "b-fold1")] == ["-", "50", "50"]
 
 
 def test_descriptions_stand_below_once_an_experiment() -> None:
@@ -86,10 +96,10 @@ def test_folds_are_averaged_with_an_interval_and_compared_in_pairs() -> None:
             ],
         ]
     )
-    assert report.experiments["soft"]["recall@5"] == mean_interval(soft)
-    assert report.experiments["soft"]["retention/recall@5"].mean == pytest.approx(sum(soft) / 5 / 0.25)
-    assert report.experiments["hard"]["retention/recall@5"].mean == pytest.approx(sum(hard) / 5 / 0.25)
-    (difference,) = report.differences
+    assert report.experiments.intervals["soft"]["recall@5"] == mean_interval(soft)
+    assert report.experiments.intervals["soft"]["retention/recall@5"].mean == pytest.approx(sum(soft) / 5 / 0.25)
+    assert report.experiments.intervals["hard"]["retention/recall@5"].mean == pytest.approx(sum(hard) / 5 / 0.25)
+    (difference,) = report.experiments.differences
     assert (difference.first, difference.second) == ("soft", "hard")
     expected = mean_interval([a - b for a, b in zip(soft, hard, strict=True)])
     assert difference.interval.low == pytest.approx(expected.low)
@@ -113,9 +123,9 @@ def test_seeds_of_a_fold_are_averaged_before_folds_are() -> None:
         for seed in (0, 1, 2)
     ]
     report = Report(runs)
-    found, expected = report.experiments["a"]["recall@5"], mean_interval([0.11, 0.21])
+    found, expected = report.experiments.intervals["a"]["recall@5"], mean_interval([0.11, 0.21])
     assert (found.mean, found.low, found.count) == (pytest.approx(expected.mean), pytest.approx(expected.low), 2)
-    assert report.differences[0].interval.mean == pytest.approx(0.1)
+    assert report.experiments.differences[0].interval.mean == pytest.approx(0.1)
 
 
 def test_seeds_are_paired_where_there_is_one_fold() -> None:
@@ -125,8 +135,8 @@ def test_seeds_are_paired_where_there_is_one_fold() -> None:
         for seed in (1, 2, 3)
     ]
     report = Report(runs)
-    assert report.differences[0].interval.mean == pytest.approx(0.1)
-    assert report.differences[0].interval.half_width == pytest.approx(0, abs=1e-12)
+    assert report.experiments.differences[0].interval.mean == pytest.approx(0.1)
+    assert report.experiments.differences[0].interval.half_width == pytest.approx(0, abs=1e-12)
     assert "t-interval over 3 seeds" in report.to_markdown()
 
 
@@ -154,7 +164,7 @@ def test_a_missing_fold_is_said() -> None:
     assert "NOT" in report.opening
     assert report.remarks[1] == "b: the test split of emoji, folds 0 and 1: 100 images and 300 captions each."
     assert "over 2 to 3 folds" in report.to_markdown()
-    assert report.differences[0].interval.count == 2
+    assert report.experiments.differences[0].interval.count == 2
 
 
 @pytest.mark.parametrize("named", ["teacher", "runs/teacher", "{folder}/elsewhere/teacher"])
@@ -232,3 +242,5 @@ def test_wrong_selections_are_named() -> None:
         Report([])
     with pytest.raises(InputError, match="'a' is given twice"):
         Report([record("a"), record("a")])
+    with pytest.raises(InputError, match="'b' holds no evaluation"):
+        Report([record("a"), record("b", data=None)])

@@ -56,6 +56,18 @@ def test_the_ratio_is_right_on_a_machine_that_slows_down(monkeypatch: pytest.Mon
     assert all(not any(model.calls) and len(model.calls) == 7 for model in models.values())
 
 
+def test_no_round_begins_that_would_not_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 0.8 s of warm-up, then rounds of 1, 2, 4, ... s, each of which is expected to be as long as the one before
+    for seconds, rounds in ((0.0, 1), (2.7, 1), (2.9, 2), (5.7, 2), (5.9, 3), (1000.0, 5)):
+        clock = Clock()
+        monkeypatch.setattr(
+            "kdmm.analysis.throughput.time", SimpleNamespace(perf_counter=lambda clock=clock: clock.now)
+        )
+        models = {"a": Model(8, 0.1, clock), "b": Model(8, 0.15, clock)}
+        images_per_second(models, batch_size=2, repeats=5, seconds=seconds)
+        assert all(len(model.calls) == 2 + rounds for model in models.values()), seconds
+
+
 def test_a_real_clock_gives_speeds() -> None:
     found = images_per_second({"model": Model(8)}, batch_size=2, repeats=3)
     assert found.images_per_s["model"] > 0

@@ -1,12 +1,20 @@
-"""wandb without a key and without a network: an offline run, never a question."""
+"""wandb without a key and without a network: an offline run, never a question, and nothing outside the run's folder."""
 
+import json
+import os
+import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import wandb
 
 import kdmm
 from kdmm.callbacks import wandb_logger
+from kdmm.errors import InterruptedRunError
+from tests.hooks import ALLOW, ending
 from tests.small_runs import experiment, folder_with_a_teacher
 
 here = pytest.fixture(folder_with_a_teacher)
@@ -17,7 +25,10 @@ def _no_key(monkeypatch, tmp_path):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
+    monkeypatch.delenv("WANDB_CACHE_DIR", raising=False)
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
 
 
 def with_wandb(name, **settings):
@@ -48,10 +59,53 @@ def test_without_a_key_a_run_is_logged_offline(here):
     assert b"kdmm.losses.FeatureMatch" in content  # the configuration
     assert b"student.safetensors" in content  # the artifact
     assert len(list(offline.glob("files/media/table/val/*.json"))) == 1
-    staged = {path.stat().st_size for path in (here / "staged").glob("**/*") if path.is_file()}  # for `wandb sync`
-    assert (run.dir / "student.safetensors").stat().st_size in staged
+    staged = {path.stat().st_size for path in (run.dir / "wandb/staged").glob("**/*") if path.is_file()}
+    assert (run.dir / "student.safetensors").stat().st_size in staged  # for `wandb sync`
     assert len(staged) > 1  # and pictures
     assert not (here / "wandb").exists()
+    assert "WANDB_DATA_DIR" not in os.environ  # the next run has a folder of its own
+
+
+IDS = re.compile(r"offline-run-\d+_\d+-(\w+)")
+
+
+def ids(folder):
+    return [IDS.fullmatch(path.name)[1] for path in sorted((Path(folder) / "wandb").glob("offline-run-*"))]
+
+
+def test_a_resumed_run_goes_on_in_the_same_wandb_run_and_another_does_not(here):
+    tree = with_wandb("tracked")
+    with pytest.raises(InterruptedRunError):
+        kdmm.fit(ending(tree, "train_batch_start", 1), allow=ALLOW)
+    time.sleep(1)  # wandb names its folders by the second
+    kdmm.fit(tree, resume=True)
+    kept = Path("runs/tracked/wandb/id").read_text().strip()
+    assert ids("runs/tracked") == [kept, kept]
+    for record in Path("runs/tracked/wandb").glob("offline-run-*/run-*.wandb"):
+        assert record.name == f"run-{kept}.wandb"
+        assert kept.encode() in record.read_bytes()
+    other = kdmm.fit(with_wandb("other"))
+    assert ids(other.dir) != [kept]
+    kdmm.fit(with_wandb("tracked"), overwrite=True)
+    assert ids("runs/tracked") != [kept]
+
+
+@pytest.mark.slow
+def test_nothing_is_written_in_the_users_home(here):
+    Path("tracked.yaml").write_text(json.dumps(with_wandb("tracked")))
+    command = [sys.executable, "-m", "kdmm", "fit", "tracked.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not [path for path in (here / "home").glob("**/*wandb*") if "config" not in path.parts]
+    assert list(Path("runs/tracked/wandb/staged").glob("**/*"))
+
+
+def test_folders_that_the_user_names_are_used(here, monkeypatch):
+    monkeypatch.setenv("WANDB_DATA_DIR", str(here / "mine"))
+    run = kdmm.fit(with_wandb("tracked"))
+    assert list((here / "mine").glob("**/*"))
+    assert not (run.dir / "wandb/staged").exists()
+    assert os.environ["WANDB_DATA_DIR"] == str(here / "mine")
 
 
 @pytest.mark.slow
@@ -63,5 +117,5 @@ def test_with_a_key_and_no_network_a_run_goes_on_offline(here, monkeypatch):
     with pytest.warns(UserWarning, match="wandb did not answer.*logged offline"):
         run = kdmm.fit(with_wandb("tracked", timeout_s=5.0))
     assert time.monotonic() - began < 60
-    assert list((run.dir / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert ids(run.dir) == [(run.dir / "wandb/id").read_text().strip()]
     wandb.teardown()

@@ -139,6 +139,25 @@ def test_evaluation_is_not_augmented_and_has_all_captions():
     assert batch["captions"] == [sample.captions for sample in samples]
 
 
+def test_further_captions_are_rows_of_text_alone_with_the_images_id():
+    some = pairs(2, captions=3)
+    samples = [dataclasses.replace(some[0], labels={"kind": 7}), *texts(1), some[1]]
+    batch = batch_of(samples, EVAL_PASS, every_caption=True)
+    assert batch["id"] == ["s0", "t0", "s1", "s0", "s0", "s1", "s1"]
+    assert batch["caption"] == [
+        *("caption 0 of 0", "text 0", "caption 0 of 1"),
+        *(f"caption {k} of {n}" for n in (0, 1) for k in (1, 2)),
+    ]
+    assert batch["captions"] == [samples[row].captions for row in (0, 1, 2, 0, 0, 2, 2)]
+    assert batch["caption_id"].tolist() == [caption_hash(caption) for caption in batch["caption"]]
+    assert batch["kind"].tolist() == [7, -1, -1, -1, -1, -1, -1]  # a label is its picture's
+    part = batch["student"]
+    assert part["present/image"].tolist() == [True, False, True, False, False, False, False]
+    assert part["present/text"].tolist() == [True] * 7
+    assert torch.equal(part["image"], torch.stack([SMALL.image(sample.image.open()) for sample in some]))
+    assert torch.equal(part["text"], SMALL.text(batch["caption"]))
+
+
 def test_the_global_generators_are_left_alone():
     torch.manual_seed(3)
     expected = torch.rand(2)

@@ -67,11 +67,12 @@ def test_validation_and_testing_are_in_order_with_all_captions():
         Held(train=pairs(4), val=pairs(9, 50, captions=3), test=pairs(7, 80)), eval_batch_size=4, augment=AUGMENT
     )
     batches = list(made.val_dataloader())
-    assert [len(batch["id"]) for batch in batches] == [3, 3, 3]
-    assert [name for batch in batches for name in batch["id"]] == [f"s{n}" for n in range(50, 59)]
-    assert batches[0]["captions"][0] == ("caption 0 of 50", "caption 1 of 50", "caption 2 of 50")
-    assert batches[0]["caption"][0] == "caption 0 of 50"
+    assert [len(batch["student"]["image"]) for batch in batches] == [3, 3, 3]
+    assert [name for batch in batches for name in batch["id"][:3]] == [f"s{n}" for n in range(50, 59)]
+    assert batches[0]["caption"][:3] == [f"caption 0 of {n}" for n in (50, 51, 52)]
     assert torch.equal(batches[0]["student"]["image"][0], SMALL.image(pairs(1, 50)[0].image.open()))
+    captions = [row for batch in batches for row in zip(batch["id"], batch["caption"], strict=True)]
+    assert sorted(captions) == [(f"s{n}", f"caption {k} of {n}") for n in range(50, 59) for k in range(3)]
     assert [name for batch in made.test_dataloader() for name in batch["id"]] == [f"s{n}" for n in range(80, 87)]
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kdmm.errors import InputError
-from kdmm.losses import Affinity, Contrastive, FeatureMatch, Linear, Objective, Scheduled, Weighting
+from kdmm.losses import Affinity, Contrastive, FeatureMatch, GradNorm, Linear, Objective, Scheduled, Weighting
 from tests.losses.data import scalar, unit
 
 B = 6
@@ -66,6 +66,34 @@ def test_a_weighting_of_ones_own_can_be_given():
 
     total, parts = Objective(terms(), Largest())(STUDENT, TEACHER, {})
     assert total == max(parts.values())
+
+
+def test_terms_and_the_weighting_read_what_the_weighting_watches():
+    class Watching(Scheduled):
+        def watched(self, outputs):
+            return {**outputs, "image": 2 * outputs["image"]}
+
+        def forward(self, parts, progress, outputs):
+            assert torch.equal(outputs["image"], 2 * STUDENT["image"])
+            return super().forward(parts, progress, outputs)
+
+    seen = []
+    term = feature_term()
+    term.register_forward_pre_hook(lambda term, given: seen.append(given[0]["image"]))
+    Objective({"feature": term}, Watching({"feature": 1}))(STUDENT, TEACHER, {})
+    assert torch.equal(seen[0], 2 * STUDENT["image"])
+
+
+def test_a_weighting_that_looks_at_gradients_changes_none_of_them_by_looking():
+    def gradients(weights):
+        torch.manual_seed(0)
+        student = {name: x.clone().requires_grad_() for name, x in STUDENT.items() if name != "text"}
+        objective = Objective(terms(), weights)
+        objective({**student, "text": STUDENT["text"]}, TEACHER, {})[0].backward()  # a constant, as a frozen tower's
+        return {**student, **dict(objective.named_parameters())}
+
+    for found, expected in zip(gradients(GradNorm()).values(), gradients(None).values(), strict=True):
+        torch.testing.assert_close(found.grad, expected.grad)
 
 
 def test_parameters_of_terms_are_the_objectives():

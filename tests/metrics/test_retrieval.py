@@ -169,7 +169,7 @@ def test_bfloat16_embeddings_are_kept_as_float32() -> None:
         metric.update(
             student | {"image": student["image"].bfloat16(), "text": student["text"].bfloat16()}, teacher, batch
         )
-    assert all(part.dtype == torch.float32 for part in metric.student_image)
+    assert all(part.dtype == torch.float32 for part in metric.student_image_embedding)
     assert metric.compute()["image_to_text/queries"] > 0
 
 

@@ -65,6 +65,63 @@ def feature_distance(student: Tensor, teacher: Tensor, valid: Tensor, distance: 
     return sum(values) / len(values) if values else 0.0
 
 
+def gradient_distance(
+    student: tuple[Tensor, Tensor],
+    teacher: tuple[Tensor, Tensor],
+    student_scale: float,
+    teacher_scale: float,
+    labels: Tensor,
+) -> float:
+    ours = _contrast_gradients(*student, student_scale, labels)
+    theirs = _contrast_gradients(*teacher, teacher_scale, labels)
+    total = 0.0
+    for modality in (0, 1):
+        for mine, its in zip(ours[modality], theirs[modality], strict=True):
+            total += sum((a - b) ** 2 for a, b in zip(mine, its, strict=True))
+    return total / len(labels)
+
+
+def _contrast_gradients(first: Tensor, second: Tensor, scale: float, labels: Tensor) -> list[list[list[float]]]:
+    """Of -1/2 sum_i 1/|P(i)| sum_{j in P(i)} (log softmax_j(z_i.) + log softmax_j(z_.i)), term by term."""
+    n, width = len(first), first.shape[1]
+    z = [[scale * _dot(first[i], second[j]) for j in range(n)] for i in range(n)]
+    to_first, to_second = [[0.0] * width for _ in range(n)], [[0.0] * width for _ in range(n)]
+    for i in range(n):
+        alike = [j for j in range(n) if labels[i] == labels[j]]
+        along_row, along_column = _softmax(z[i]), _softmax([z[k][i] for k in range(n)])
+        for j in range(n):
+            wanted = 1 / len(alike) if j in alike else 0.0
+            for row, column, factor in ((i, j, along_row[j] - wanted), (j, i, along_column[j] - wanted)):
+                for d in range(width):
+                    to_first[row][d] += factor / 2 * scale * float(second[column][d])
+                    to_second[column][d] += factor / 2 * scale * float(first[row][d])
+    return [to_first, to_second]
+
+
+def sigmoid_divergence(student: list[list[float]], teacher: list[list[float]]) -> float:
+    """From matrices of logits, biases included."""
+    total = 0.0
+    for ours, theirs in zip(student, teacher, strict=True):
+        for z, w in zip(ours, theirs, strict=True):
+            p, q = 1 / (1 + math.exp(-w)), 1 / (1 + math.exp(-z))
+            total += p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+    return total / len(student)
+
+
+def logits(first: Tensor, second: Tensor, scale: float, bias: float = 0.0) -> list[list[float]]:
+    return [[scale * _dot(a, b) + bias for b in second] for a in first]
+
+
+def fitted(z: list[list[float]], positives: float) -> list[list[float]]:
+    """The logits with the bias, by bisection, that makes the sum of sigmoids ``positives``."""
+    low, high = -1000.0, 1000.0
+    for _ in range(200):
+        bias = (low + high) / 2
+        total = sum(1 / (1 + math.exp(-min(max(x + bias, -700.0), 700.0))) for row in z for x in row)
+        low, high = (bias, high) if total < positives else (low, bias)
+    return [[x + low for x in row] for row in z]
+
+
 def _anchored(rows: Tensor, columns: Tensor, scale: float, labels: Tensor, pairs: list[int]) -> float:
     total = 0.0
     for i in pairs:

@@ -1,11 +1,12 @@
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from kdmm.errors import InputError
-from kdmm.models import BagOfTokens, DualEncoder, TimmImage, save_model
+from kdmm.models import BagOfTokens, DualEncoder, Tapped, TimmImage, save_model
 from kdmm.models.preprocess import Preprocess
 from kdmm.teachers import FromRun, Frozen, Precomputed
 from kdmm.views import EVAL_VIEW
@@ -79,7 +80,8 @@ class FakeData:
     fingerprint = "fake"
     ids = ("a", "b", "c")
 
-    def __init__(self):
+    def __init__(self, views=2):
+        self.views = views
         self.asked = 0
 
     def texts(self, splits):
@@ -124,7 +126,7 @@ def ask(views):
 def test_precomputed_answers_equal_the_running_teachers(trained, tmp_path):
     online = FromRun(str(trained))
     stored = Precomputed(online, views=3, store=str(tmp_path), batch_size=2)
-    data = FakeData()
+    data = FakeData(views=3)
     stored.prepare(data, ["train", "val"])
     for views in ([2, 0, 1], [EVAL_VIEW, 1, EVAL_VIEW]):
         batch = ask(views)
@@ -164,9 +166,46 @@ def test_what_was_not_computed_is_named(trained):
         Precomputed(FromRun(str(trained)), views=0)
 
 
+@pytest.mark.parametrize("views", [3, 1, None])
+def test_another_number_of_views_is_named_before_anything_is_computed(trained, views):
+    data = FakeData(views)
+    stored = Precomputed(FromRun(str(trained)), views=2)
+    with pytest.raises(InputError, match=rf"DataModule has `views: {views or 'null'}`.*has `views: 2`"):
+        stored.prepare(data, ["train", "val"])
+    assert data.asked == 0
+    stored.prepare(data, ["val"])  # of which the plain view alone is asked
+
+
+def test_taps_are_not_computed_beforehand(trained):
+    taps = {"s": "towers.image.trunk.blocks.0"}
+    with pytest.raises(InputError, match=r"Precomputed\.teacher has `taps`"):
+        Precomputed(FromRun(str(trained), taps), views=2)
+    teacher = FromRun(str(trained), taps)
+    batch = {"image": torch.randn(2, 3, 32, 32), "present/image": torch.tensor([True, False, True])}
+    outputs = teacher(batch)
+    assert outputs["present/s"].tolist() == [True, False, True]
+    assert not outputs["s"].requires_grad
+    assert torch.equal(outputs["image"], FromRun(str(trained))(batch)["image"])
+
+
+def test_a_random_model_is_refused_behind_its_taps():
+    model = DualEncoder(TimmImage("tf_efficientnet_lite0", 32, stages=1), BagOfTokens(MINILM, 8), 8)
+    with pytest.raises(InputError, match="a random teacher teaches nothing"):
+        Frozen(Tapped(model, {"s": "towers.image.trunk.blocks.0"}))
+
+
+def test_a_run_built_from_a_users_package_needs_its_name(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "packages"))
+    save_model(tmp_path / "student.safetensors", nn.Linear(2, 2), {"_target_": "toybox.Net", "width": 2})
+    with pytest.raises(InputError, match=r"toybox\.Net.*not in an allowed namespace"):
+        FromRun(str(tmp_path))
+    with pytest.raises(InputError, match="does not fit the model"):  # so it was built
+        FromRun(str(tmp_path), allow=["toybox"])
+
+
 def test_a_damaged_store_is_named(trained, tmp_path):
-    Precomputed(FromRun(str(trained)), views=1, store=str(tmp_path)).prepare(FakeData(), ["train"])
+    Precomputed(FromRun(str(trained)), views=1, store=str(tmp_path)).prepare(FakeData(1), ["train"])
     path = next(tmp_path.glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(InputError, match="is damaged"):
-        Precomputed(FromRun(str(trained)), views=1, store=str(tmp_path)).prepare(FakeData(), ["train"])
+        Precomputed(FromRun(str(trained)), views=1, store=str(tmp_path)).prepare(FakeData(1), ["train"])

@@ -1,3 +1,23 @@
 """Maps: segmentation and detection."""
 
-__all__: list[str] = []
+from kdmm.losses.dense.cwd import CWD, channel_divergence
+from kdmm.losses.dense.fgd import FGD
+from kdmm.losses.dense.focal import attention_gap, focal_error
+from kdmm.losses.dense.pixel_kl import PixelKL, pixel_divergence
+from kdmm.losses.dense.pkd import PKD, channel_correlation_loss
+from kdmm.losses.features.masked_feature import MaskedFeature
+
+MGD = MaskedFeature  # one class, by its name among detectors and segmenters
+
+__all__ = [
+    "CWD",
+    "FGD",
+    "MGD",
+    "PKD",
+    "PixelKL",
+    "attention_gap",
+    "channel_correlation_loss",
+    "channel_divergence",
+    "focal_error",
+    "pixel_divergence",
+]

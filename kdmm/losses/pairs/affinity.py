@@ -106,6 +106,8 @@ class Affinity(Term):
             ``logit_scale``.
         student_temperature: divides the student's. None: the student's own learned ``logit_scale``.
         over: ``present``: rows and columns are all samples that have the modality; ``pairs``: only samples with both.
+        teacher_pair: the teacher's two modalities, where they are others: a student's ``[audio, text]`` may follow a
+            teacher's ``[image, text]``. None: the same pair.
     """
 
     paper = "Yang et al. 2024, arXiv:2307.12732; Wu et al. 2023, arXiv:2309.12314"
@@ -116,24 +118,27 @@ class Affinity(Term):
         teacher_temperature: float | int | None = None,
         student_temperature: float | int | None = None,
         over: Over = "present",
+        teacher_pair: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.first, self.second = checked_pair("Affinity", pair)
+        self.teacher_pair = checked_pair("Affinity", pair if teacher_pair is None else teacher_pair)
         self.teacher_temperature = checked_temperature("Affinity: teacher_temperature", teacher_temperature)
         self.student_temperature = checked_temperature("Affinity: student_temperature", student_temperature)
         self.over = checked_choice("Affinity: over", over, get_args(Over))
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Float[Tensor, ""]:
         """Return the divergence of the student's affinities from the teacher's."""
-        first = both_present(student, self.first, teacher, self.first)
-        second = both_present(student, self.second, teacher, self.second)
+        their_first, their_second = self.teacher_pair
+        first = both_present(student, self.first, teacher, their_first)
+        second = both_present(student, self.second, teacher, their_second)
         if self.over == "pairs":
             first = second = first & second
         return affinity_divergence(
             read(student, self.first, "student"),
             read(student, self.second, "student"),
-            read(teacher, self.first, "teacher"),
-            read(teacher, self.second, "teacher"),
+            read(teacher, their_first, "teacher"),
+            read(teacher, their_second, "teacher"),
             scale_of(student, self.student_temperature, "student"),
             scale_of(teacher, self.teacher_temperature, "teacher"),
             first,
@@ -144,6 +149,7 @@ class Affinity(Term):
     def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
         """Return the pair of both models, and the scale of each whose temperature is not set."""
         pair, scale = named_pair(arguments), frozenset({"logit_scale"})
+        theirs = pair if arguments.get("teacher_pair") is None else named_pair({"pair": arguments["teacher_pair"]})
         student = pair | scale if arguments.get("student_temperature") is None else pair
-        teacher = pair | scale if arguments.get("teacher_temperature") is None else pair
+        teacher = theirs | scale if arguments.get("teacher_temperature") is None else theirs
         return student, teacher

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kdmm.errors import InputError, nearest
-from kdmm.losses.weighting.schedules import Constant, Schedule
+from kdmm.losses.weighting.schedules import Schedule, as_schedule
 from kdmm.losses.weighting.weighting import Weighting, weighted_sum
 
 __all__ = ["Scheduled"]
@@ -24,9 +24,18 @@ class Scheduled(Weighting):
 
     def __init__(self, weights: Mapping[str, float | int | Schedule]) -> None:
         super().__init__()
-        self.schedules = {
-            name: weight if isinstance(weight, Schedule) else Constant(weight) for name, weight in weights.items()
-        }
+        self.schedules = {name: as_schedule(weight) for name, weight in weights.items()}
+
+    @classmethod
+    def of(cls, weights: Mapping[str, float | int | Schedule] | None, names: Collection[str]) -> "Scheduled":
+        """Return the weights of terms of these names, 1 each where none are given.
+
+        Raises:
+            InputError: the names differ.
+        """
+        scheduled = cls(dict.fromkeys(names, 1.0) if weights is None else weights)
+        scheduled.check(names)
+        return scheduled
 
     def check(self, names: Collection[str]) -> None:
         """Raise `InputError` unless each term has a weight and each weight a term."""

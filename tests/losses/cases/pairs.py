@@ -4,7 +4,14 @@ import math
 
 import torch
 
-from kdmm.losses import Affinity, Contrastive, InteractiveContrastive
+from kdmm.losses import (
+    Affinity,
+    AugmentedFeature,
+    Contrastive,
+    GradientDistillation,
+    InteractiveContrastive,
+    SigmoidDistillation,
+)
 from tests.losses.conformance import Case
 from tests.losses.data import rotation, scalar, unit
 from tests.oracles import losses as oracle
@@ -90,6 +97,74 @@ def sigmoid_partners(student, teacher, batch):
     return {**student, "logit_bias": scalar(-50.0)}, teacher, batch
 
 
+def gradient_oracle(term, student, teacher, batch):
+    ours = [student["image"], student["text"]]
+    for at, adapter in enumerate((term.first_adapter, term.second_adapter)):
+        if adapter.map is not None:
+            ours[at] = torch.nn.functional.normalize(ours[at] @ adapter.map.weight.T + adapter.map.bias, dim=1)
+    theirs = teacher["image"], teacher["text"]
+    scales = float(student["logit_scale"]), float(teacher["logit_scale"])
+    return oracle.gradient_distance(tuple(ours), theirs, *scales, batch.get("caption_id", torch.arange(B)))
+
+
+def fused_oracle(scale=None):
+    def value(term, student, teacher, batch):
+        fused = []
+        for name, layer in (("image", term.first_fusion), ("text", term.second_fusion)):
+            both = torch.cat([student[name], teacher[name]], 1)
+            fused.append(torch.nn.functional.normalize(both @ layer.weight.T + layer.bias, dim=1))
+        factor = float(term.log_scale.exp()) if scale is None else scale
+        return oracle.softmax_contrast(*fused, factor, batch["caption_id"], ALL)
+
+    return value
+
+
+def sigmoid_divergence_oracle(student_bias, teacher_bias, positives=B):
+    def value(term, student, teacher, batch):
+        ours, theirs = (
+            oracle.logits(each["image"], each["text"], float(each["logit_scale"])) for each in (student, teacher)
+        )
+        if teacher_bias == "own":
+            theirs = [[z + float(teacher["logit_bias"]) for z in row] for row in theirs]
+        else:
+            theirs = oracle.fitted(theirs, positives)
+        if student_bias == "own":
+            ours = [[z + float(student["logit_bias"]) for z in row] for row in ours]
+        else:
+            ours = oracle.fitted(ours, sum(1 / (1 + math.exp(-z)) for row in theirs for z in row))
+        return oracle.sigmoid_divergence(ours, theirs)
+
+    return value
+
+
+def fitted_as_teacher(student, teacher, batch):
+    """The teacher's embeddings, and the bias that is fitted to it."""
+    z = oracle.logits(teacher["image"], teacher["text"], float(teacher["logit_scale"]))
+    bias = oracle.fitted(z, float(sum((batch["caption_id"] == label).sum() for label in batch["caption_id"])))
+    return {**student, **teacher, "logit_bias": scalar(bias[0][0] - z[0][0])}, teacher, batch
+
+
+def renamed(student, teacher, batch):
+    """Other modalities by the names audio and image."""
+    names = {"image": "audio", "text": "image"}
+    return tuple({names.get(name, name): x for name, x in each.items()} for each in (student, teacher, batch))
+
+
+def named_back(value):
+    names = {"audio": "image", "image": "text"}
+    return lambda term, *given: value(term, *({names.get(name, name): x for name, x in each.items()} for each in given))
+
+
+def audio_exchanged(student, teacher, batch):
+    swap = {"audio": "image", "image": "audio"}
+    return *({swap.get(k, k): x for k, x in each.items()} for each in (student, teacher)), batch
+
+
+SIGMOID_TEACHER = {**TEACHER, "logit_bias": scalar(-5.0)}
+AUDIO_STUDENT, AUDIO_TEACHER, _ = renamed(STUDENT, TEACHER, {})
+# of the caption ids above: 2 x 2 samples share one, 4 are alone
+POSITIVES = 4 + 2 * 2**2
+
 CASES = [
     Case(
         "Contrastive",
@@ -174,4 +249,131 @@ CASES = [
         learns=0.95,
         exempt={"agreement": "its least value depends on the teacher: partners must be near and all others far"},
     ),
+]
+
+
+def distilled(name, kind, arguments, student, teacher, value, batch, *more, **rest):
+    """A pair's distillation, which may lack either modality and depends on neither the order of samples nor a bias."""
+    invariances = {"order of samples": reordered, "bias": biased, **dict(more)}
+    absent = tuple(arguments["pair"])
+    return Case(name, kind, arguments, student, teacher, value, batch, invariances=invariances, absent=absent, **rest)
+
+
+LEARNED = {"agreement": "its least value depends on the teacher, and on the fusion, which is learned"}
+CASES += [
+    distilled(
+        "Affinity, audio and image",
+        Affinity,
+        {"pair": ["audio", "image"]},
+        AUDIO_STUDENT,
+        AUDIO_TEACHER,
+        named_back(affinity_oracle()),
+        {},
+        ("rotation", turned),
+        ("exchange of modalities", audio_exchanged),
+        agrees=same_as_teacher,
+    ),
+    distilled(
+        "Affinity, another pair of the teacher's",
+        Affinity,
+        {"pair": ["audio", "image"], "teacher_pair": PAIR},
+        AUDIO_STUDENT,
+        TEACHER,
+        lambda term, student, teacher, batch: affinity_oracle()(
+            term, {**student, "image": student["audio"], "text": student["image"]}, teacher, batch
+        ),
+        {},
+        ("rotation", turned),
+        agrees=lambda student, teacher, batch: (renamed({}, teacher, {})[1], teacher, batch),
+        exempt={"masks": "the names differ, and the row above shows it"},
+    ),
+    distilled(
+        "GradientDistillation",
+        GradientDistillation,
+        {"pair": PAIR},
+        STUDENT,
+        NARROW,
+        gradient_oracle,
+        BATCH,
+        ("exchange of modalities", exchanged),
+        agrees=same_as_teacher,
+    ),
+    distilled(
+        "GradientDistillation, duplicates=negative",
+        GradientDistillation,
+        {"pair": PAIR, "duplicates": "negative"},
+        STUDENT,
+        NARROW,
+        gradient_oracle,
+        {},
+        agrees=same_as_teacher,
+    ),
+    distilled(
+        "GradientDistillation, widths differ",
+        GradientDistillation,
+        {"pair": PAIR},
+        STUDENT,
+        TEACHER,
+        gradient_oracle,
+        BATCH,
+        exempt={"agreement": "the maps between the widths are learned"},
+    ),
+]
+CASES += [
+    distilled(
+        f"AugmentedFeature{name}",
+        AugmentedFeature,
+        {"pair": PAIR, **arguments},
+        STUDENT,
+        TEACHER,
+        value,
+        BATCH,
+        learns=0.95,
+        exempt=LEARNED,
+    )
+    for name, arguments, value in (
+        ("", {}, fused_oracle()),
+        (", temperature=0.2", {"temperature": 0.2}, fused_oracle(5.0)),
+    )
+]
+CASES += [
+    Case(
+        f"SigmoidDistillation{name}",
+        SigmoidDistillation,
+        {"pair": PAIR, **arguments},
+        STUDENT,
+        teacher,
+        value,
+        batch,
+        agrees=agrees,
+        invariances=SYMMETRIES,
+        absent=("image", "text"),
+    )
+    for name, arguments, teacher, value, batch, agrees in (
+        ("", {}, SIGMOID_TEACHER, sigmoid_divergence_oracle("own", "own"), BATCH, same_as_teacher),
+        (
+            ", teacher_bias=fitted",
+            {"teacher_bias": "fitted"},
+            TEACHER,
+            sigmoid_divergence_oracle("own", "fitted", POSITIVES),
+            BATCH,
+            fitted_as_teacher,
+        ),
+        (
+            ", student_bias=fitted",
+            {"student_bias": "fitted"},
+            SIGMOID_TEACHER,
+            sigmoid_divergence_oracle("fitted", "own"),
+            BATCH,
+            same_as_teacher,
+        ),
+        (
+            ", biases fitted, duplicates=negative",
+            {"student_bias": "fitted", "teacher_bias": "fitted", "duplicates": "negative"},
+            TEACHER,
+            sigmoid_divergence_oracle("fitted", "fitted"),
+            {},
+            same_as_teacher,
+        ),
+    )
 ]

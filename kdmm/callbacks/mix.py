@@ -1,0 +1,105 @@
+"""Mixing the pictures of a batch, alike for every model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from kdmm.errors import InputError
+from kdmm.outputs import MODALITIES
+
+__all__ = ["Mix"]
+
+
+class Mix(pl.Callback):
+    """Mixup (https://arxiv.org/abs/1710.09412) or CutMix (https://arxiv.org/abs/1905.04899) of each training batch.
+
+    Teacher and student see the same mixture, each at its own size: the same partners, the same share and, for CutMix,
+    the same part of the picture (Beyer et al. 2022, https://arxiv.org/abs/2106.05237). Labels get partners too:
+    ``mixed/<label>`` holds the partner's label and ``mixed/share`` how much of each sample is its own, which
+    `kdmm.losses.CrossEntropy` reads. What is drawn is decided by (seed, epoch, batch, rank) as dropout is.
+
+    Args:
+        mixup: the Beta distribution's parameter of mixup; 0 for none.
+        cutmix: of CutMix; 0 for none. With both, each batch takes one of the two, by even odds.
+        labels: the batch's entries that are classes.
+
+    Raises:
+        InputError: both are 0, or one is negative.
+    """
+
+    def __init__(self, mixup: float = 0.0, cutmix: float = 0.0, labels: Sequence[str] = ("label",)) -> None:
+        if min(mixup, cutmix) < 0 or not mixup + cutmix > 0:
+            raise InputError(f"Mix: mixup is {mixup} and cutmix is {cutmix}. Give at least one a number above 0.")
+        self.mixup = mixup
+        self.cutmix = cutmix
+        self.labels = tuple(labels)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Mix the batch.
+
+        Raises:
+            InputError: a model does not read the pictures, or the batch has captions, which nothing mixes.
+        """
+        models = {name: part for name, part in batch.items() if isinstance(part, dict) and "id" in part}
+        blind = [name for name, part in models.items() if "image" not in part]
+        if blind:
+            raise InputError(
+                f"Mix: {', '.join(blind)} does not read the pictures of this batch, so it cannot see them mixed. A "
+                "teacher that has answered beforehand (Precomputed) knows none of them: take Frozen or FromRun."
+            )
+        for part in models.values():
+            if any(bool(part[f"present/{other}"].any()) for other in MODALITIES[1:] if f"present/{other}" in part):
+                raise InputError("Mix: the batch has captions, and nothing says what is true of two pictures in one.")
+        first = next(iter(models.values()))
+        flag = first["present/image"]
+        order = torch.randperm(int(flag.sum()), device=flag.device)
+        cuts = self.cutmix > 0 and (self.mixup == 0 or bool(torch.rand(()) < 0.5))
+        strength = self.cutmix if cuts else self.mixup
+        share = float(torch.distributions.Beta(strength, strength).sample())
+        corner = torch.rand(2).tolist()
+        mixed: dict[int, Tensor] = {}  # models with equal preprocessing share the tensor
+        for part in models.values():
+            image = part["image"]
+            if id(image) not in mixed:
+                mixed[id(image)] = cut_mixed(image, order, share, corner) if cuts else mixed_up(image, order, share)
+            part["image"] = mixed[id(image)]
+        for label in self.labels:
+            if label in batch:
+                partner = batch[label].clone()
+                partner[flag] = batch[label][flag][order]
+                batch[f"mixed/{label}"] = partner
+        batch["mixed/share"] = share
+
+
+def mixed_up(image: Float[Tensor, "N 3 H W"], order: Int64[Tensor, "N"], share: float) -> Float[Tensor, "N 3 H W"]:
+    """Return ``share * image + (1 - share) * image[order]``."""
+    return share * image + (1 - share) * image[order]
+
+
+def cut_mixed(
+    image: Float[Tensor, "N 3 H W"], order: Int64[Tensor, "N"], share: float, corner: Sequence[float]
+) -> Float[Tensor, "N 3 H W"]:
+    """Return the pictures with a rectangle of ``1 - share`` of their area from their partners.
+
+    The rectangle has the picture's proportions and lies inside it, where CutMix lets it stick out: so its area, up to
+    whole pixels, is the share of the label at every size.
+
+    Args:
+        image: the pictures.
+        order: each one's partner.
+        share: of the picture that stays.
+        corner: of the rectangle, top and left, in parts of the room that there is.
+    """
+    side = (1 - share) ** 0.5
+    height, width = image.shape[-2:]
+    tall, wide = round(side * height), round(side * width)
+    top, left = round(corner[0] * (height - tall)), round(corner[1] * (width - wide))
+    result = image.clone()
+    result[..., top : top + tall, left : left + wide] = image[order][..., top : top + tall, left : left + wide]
+    return result

@@ -1,0 +1,89 @@
+"""The student's class scores against the labels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from kdmm.losses.logits.classes import read_label, read_scores
+from kdmm.losses.precision import full_precision
+from kdmm.losses.term import SampleTerm, checked_number, named
+from kdmm.outputs import Batch, Outputs, present, scatter_present
+
+__all__ = ["CrossEntropy", "smoothed_cross_entropy"]
+
+
+@full_precision
+def smoothed_cross_entropy(
+    scores: Float[Tensor, "N C"], labels: Int[Tensor, "N"], smoothing: float | int = 0.0
+) -> Float[Tensor, "N"]:
+    """Cross entropy with smoothed labels, of each row, in nats.
+
+    With q = softmax(scores), label y and smoothing e::
+
+        -(1 - e) log q_y - e/C sum_c log q_c
+
+    as ``F.cross_entropy`` has it (Szegedy et al. 2016, arXiv:1512.00567). Classes masked by -inf get no share of e: C
+    counts the others.
+
+    Args:
+        scores: of C classes, before any softmax.
+        labels: in [0, C).
+        smoothing: e.
+
+    Returns:
+        One value a row; no reduction.
+    """
+    log_q = scores.log_softmax(1)
+    likelihood = log_q.gather(1, labels.long()[:, None]).squeeze(1)
+    if smoothing == 0:
+        return -likelihood
+    masked = scores.isneginf()
+    uniform = torch.where(masked, 0.0, log_q).sum(1) / (~masked).sum(1)
+    return -(1 - smoothing) * likelihood - smoothing * uniform
+
+
+class CrossEntropy(SampleTerm):
+    """Mean `smoothed_cross_entropy` of class scores and labels: the loss on labels.
+
+    A teacher that was trained with label smoothing transfers less (Müller et al. 2019, arXiv:1906.02629).
+
+    Of a batch that `kdmm.callbacks.Mix` has mixed, each sample's value is the mean over its own label and its
+    partner's, by their shares; both must be known.
+
+    Args:
+        label: the batch's entry that holds (B,) labels in [0, C), or -1 for none.
+        logits: what the student's scores are called.
+        smoothing: the share of the target that all classes get alike, in [0, 1].
+    """
+
+    paper = "Szegedy et al. 2016, arXiv:1512.00567 (smoothing)"
+
+    def __init__(self, label: str = "label", logits: str = "logits", smoothing: float | int = 0.0) -> None:
+        super().__init__()
+        self.label = label
+        self.logits = logits
+        self.smoothing = checked_number("CrossEntropy: smoothing", smoothing, least=0.0, most=1.0)
+
+    def per_sample(
+        self, student: Outputs, teacher: Outputs, batch: Batch
+    ) -> tuple[Float[Tensor, "B"], Bool[Tensor, "B"]]:
+        """Return the cross entropy of each sample that has a label."""
+        scores = read_scores("CrossEntropy", student, self.logits, "student")
+        labels = read_label("CrossEntropy", batch, self.label, scores)
+        valid = present(student, self.logits) & (labels >= 0)
+        mixed = f"mixed/{self.label}"
+        if mixed not in batch:
+            return scatter_present(smoothed_cross_entropy(scores[valid], labels[valid], self.smoothing), valid), valid
+        partners = read_label("CrossEntropy", batch, mixed, scores)
+        valid = valid & (partners >= 0)
+        own, other = (smoothed_cross_entropy(scores[valid], each[valid], self.smoothing) for each in (labels, partners))
+        share = batch["mixed/share"]
+        return scatter_present(share * own + (1 - share) * other, valid), valid
+
+    @classmethod
+    def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the student's scores; nothing of the teacher."""
+        return named(arguments.get("logits", "logits")), frozenset()
