@@ -196,12 +196,11 @@ def _list(options: argparse.Namespace) -> None:
 
     found = components(options.kind)
     if options.kind == "losses":
-        columns = ("_target_", "family", "reads", "paper")
-        rows = [(each.target, each.family, each.names, each.paper) for each in found]
+        families = [(each.target, each.family, each.names, each.paper) for each in found]
+        console.print_table(("_target_", "family", "reads", "paper"), families)
     else:
         columns = ("_target_", "gives" if options.kind == "models" else "reads", "what it is")
-        rows = [(each.target, each.names, each.summary) for each in found]
-    console.print_table(columns, rows)
+        console.print_table(columns, [(each.target, each.names, each.summary) for each in found])
 
 
 def _use(packages: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -19,7 +19,8 @@ from kdmm import targets
 from kdmm.analysis import Report, RunRecord
 from kdmm.callbacks import Wandb
 from kdmm.errors import InputError, nearest
-from kdmm.models import load_model, save_model
+from kdmm.models import load_model, retapped, save_model, untapped, untapped_tree
+from kdmm.modules import TrainingModule
 from kdmm.runs import build, folder, results
 from kdmm.runs.quiet import quiet
 from kdmm.runs.speed import measure_speed
@@ -94,7 +95,7 @@ def fit(
         validated = trainer.validate(module, datamodule=data, verbose=False)[0] if data.has("val") else {}
         if trainer.is_global_zero:
             path = here / f"{module.role}.safetensors"
-            save_model(path, module.model, settings.module[module.role])
+            save_model(path, untapped(module.model), untapped_tree(module.model_tree(settings.module)))
             metrics = {name: float(value) for name, value in validated.items()}
             seconds = time.monotonic() - began
             results.finished(settings, module, data, trainer, metrics, path.stat().st_size, seconds).write(here)
@@ -147,7 +148,9 @@ def evaluate(
     if data is not None:
         settings.data = configuration.load(data, ()).data
     with quiet():
-        tree = {**settings.module, path.stem: load_model(path, allow=tuple(allow))}
+        kind = cast(type[TrainingModule], targets.resolve(settings.module["_target_"], "module._target_", tuple(allow)))
+        model = retapped(load_model(path, allow=tuple(allow)), kind.model_tree(settings.module))
+        tree = kind.with_model(settings.module, model)
         module = targets.build(tree, allow=tuple(allow), path="module").online()
         module.has_trained_terms = False
         datamodule = targets.build(settings.data, allow=tuple(allow), path="data")

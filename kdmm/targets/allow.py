@@ -84,6 +84,8 @@ def refused_argument(name: object, value: object) -> str:
     """Return why an argument of this name and value is refused, or an empty string."""
     if any(refused in str(name) for refused in REFUSED_ARGUMENTS):
         return "is refused: kdmm runs no code from model repositories; remove it"
+    if name == "allow":
+        return "is refused: a YAML cannot allow packages for itself; remove it and give --allow PACKAGE"
     if name == "weights_only" and value is not True:
         return "is refused: a pickle can run any code; remove it or set it to true"
     return ""

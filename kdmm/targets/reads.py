@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kdmm.errors import nearest
@@ -37,6 +37,8 @@ def check_reads(module: Any, path: str = "module", allow: Sequence[str] = ()) ->
     trained = getattr(_target(module, allow), "role", "student")
     lacks = trained == "teacher" or not _takes(module, "teacher", allow)
     given = (gives(module.get(trained), allow), frozenset() if lacks else gives(module.get("teacher"), allow))
+    if isinstance(module.get("students"), Mapping):  # each is the others' teacher
+        given = (_given_by_all(module["students"].values(), allow),) * 2
     problems = []
     for name, node in terms.items():
         where = at(path, f"objective.terms.{name}")
@@ -55,6 +57,12 @@ def gives(node: Any, allow: Sequence[str] = ()) -> frozenset[str] | None:
     names = getattr(_target(node, allow), "gives", None)
     given: frozenset[str] | None = names(arguments_of(node)) if callable(names) else names
     return given
+
+
+def _given_by_all(nodes: Iterable[Any], allow: Sequence[str]) -> frozenset[str] | None:
+    given = [gives(node, allow) for node in nodes]
+    known = [names for names in given if names is not None]
+    return frozenset.intersection(*known) if known and len(known) == len(given) else None
 
 
 def _unmet(term: Any, node: Mapping[str, Any], path: str, given: Sequence[frozenset[str] | None]) -> list[Problem]:

@@ -159,6 +159,8 @@ def _call(
 ) -> Any:
     parameters = parameters_of(target) or {}
     built = {key: _build(value, at(path, key), allow) for key, value in arguments.items()}
+    if "allow" in parameters and target.__module__.startswith("kdmm."):  # a model that it loads builds no more than we
+        built["allow"] = tuple(allow)
     for key in built.keys() & parameters.keys():
         built[key] = convert(built[key], hint_of(target, parameters[key]))
     if partial:

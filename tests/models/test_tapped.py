@@ -115,7 +115,7 @@ def compiled(*backends):
 
 
 @pytest.mark.parametrize(
-    "backends", [("eager", "aot_eager"), pytest.param(("inductor",), marks=pytest.mark.slow)], ids=["graphs", "code"]
+    "backends", [("aot_eager",), pytest.param(("eager", "inductor"), marks=pytest.mark.slow)], ids=["graphs", "code"]
 )
 def test_compiled(backends):
     code = f"from tests.models.test_tapped import compiled; compiled(*{backends})"

@@ -1,7 +1,4 @@
-"""Speed as ratios, each measured side by side in one process: ``make bench``.
-
-1. ``DistillationModule`` under the Trainer against a bare PyTorch loop of the same step on the same batches.
-"""
+"""``DistillationModule`` under the Trainer against a bare PyTorch loop of the same step on the same batches."""
 
 from __future__ import annotations
 
@@ -133,7 +130,3 @@ def main() -> None:
         print(f"DistillationModule under the Trainer: {64 / statistics.median(trainer_s):.0f} samples/s")
         print(f"bare PyTorch loop of the same step:   {64 / statistics.median(bare_s):.0f} samples/s")
         print(f"ratio, median of {ROUNDS} pairs: {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,12 @@
+"""Run the benches: all, or those named on the command line."""
+
+import sys
+
+from tests.bench import losses, trainer
+
+BENCHES = {"trainer": trainer.main, "losses": losses.main}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or BENCHES:
+        print(f"== {name}")
+        BENCHES[name]()

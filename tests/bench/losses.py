@@ -1,0 +1,128 @@
+"""Time and memory of a step of each loss, forward and backward, against the plain contrastive one.
+
+4,096 rows of width 512: embeddings, features and class scores (4096, 512), token scores and hidden states
+(64, 64, 512), maps (64, 512, 8, 8). The losses take turns, so that what slows the machine slows all; memory is what the
+process needs beyond what it held before the step, at its peak.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdmm import losses
+from kdmm.losses import Objective
+
+ROWS, WIDTH, ROUNDS = 4096, 512, 5
+PAGE = 4096  # bytes, in /proc/self/statm
+PAIR = ["image", "text"]
+VECTORS = {"student": "image", "teacher": "image"}
+LAYERS = {"layers": {"map": "map", "early": "early"}}
+TERMS = {
+    "Contrastive": {"pair": PAIR},
+    "Affinity": {"pair": PAIR},
+    "InteractiveContrastive": {"pair": PAIR},
+    "GradientDistillation": {"pair": PAIR},
+    "AugmentedFeature": {"pair": PAIR},
+    "SigmoidDistillation": {"pair": PAIR},
+    "FeatureMatch": VECTORS,
+    "RKD": {**VECTORS, "angle": 0.0},  # the angles are of all triplets: 69 thousand million at this size
+    "PKT": VECTORS,
+    "SimilarityPreserving": VECTORS,
+    "CorrelationCongruence": VECTORS,
+    "CKA": VECTORS,
+    "CRD": VECTORS,
+    "KD": {},
+    "DKD": {},
+    "NKD": {},
+    "DIST": {},
+    "MultiLevelLogits": {},
+    "LogitMSE": {},
+    "Hint": {"student": "map", "teacher": "map"},
+    "AttentionTransfer": LAYERS,
+    "OFD": LAYERS,
+    "VID": LAYERS,
+    "CWD": {"student": "map", "teacher": "map"},
+    "PKD": {"student": "map", "teacher": "map"},
+    "TokenKL": {"student": "tokens", "teacher": "tokens"},
+    "HiddenStates": {"layers": {"tokens": "tokens"}},
+}
+
+
+def outputs(seed: int, grad: bool) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    found = {
+        "image": F.normalize(drawn(ROWS, WIDTH), dim=1),
+        "text": F.normalize(drawn(ROWS, WIDTH), dim=1),
+        "logits": drawn(ROWS, WIDTH),
+        "map": drawn(64, WIDTH, 8, 8),
+        "early": drawn(64, WIDTH, 8, 8),
+        "tokens": drawn(64, 64, WIDTH),
+        "logit_scale": torch.tensor(20.0),
+        "logit_bias": torch.tensor(-10.0),
+    }
+    return {name: tensor.requires_grad_(grad) for name, tensor in found.items()}
+
+
+def step(objective: Objective, student: dict[str, Tensor], teacher: dict[str, Tensor]) -> float:
+    """Return the seconds of one step."""
+    batch = {"label": torch.arange(ROWS) % WIDTH, "id": [str(n) for n in range(ROWS)]}
+    began = time.perf_counter()
+    total, _ = objective(student, teacher, batch)
+    total.backward()
+    taken = time.perf_counter() - began
+    for tensor in (*student.values(), *objective.parameters()):
+        tensor.grad = None
+    return taken
+
+
+def peak_mib(work: Callable[[], object]) -> float:
+    """Return what the process holds at most during ``work`` beyond what it held before, MiB."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+    before, most, done = resident(), [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.0005):
+            most[0] = max(most[0], resident() - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        work()
+    finally:
+        done.set()
+        watcher.join()
+    return most[0] / 2**20
+
+
+def main() -> None:
+    student, teacher = outputs(1, True), outputs(2, False)
+    objectives = {}
+    for name, arguments in TERMS.items():
+        objectives[name] = Objective({"term": getattr(losses, name)(**arguments)})
+        objectives[name].build(student, teacher, {})
+        step(objectives[name], student, teacher)  # allocates and chooses kernels
+    memory = {name: peak_mib(lambda each=each: step(each, student, teacher)) for name, each in objectives.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in objectives}
+    for _ in range(ROUNDS):
+        for name, objective in objectives.items():
+            seconds[name].append(step(objective, student, teacher))
+    plain = seconds["Contrastive"]
+    print(f"{'loss':24}{'ms':>8}{'of contrastive':>16}{'MiB':>8}")
+    for name in objectives:
+        ratio = statistics.median(ours / theirs for ours, theirs in zip(seconds[name], plain, strict=True))
+        print(f"{name:24}{1000 * statistics.median(seconds[name]):8.0f}{ratio:16.2f}{memory[name]:8.0f}")
