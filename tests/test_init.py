@@ -4,14 +4,15 @@ import sys
 import pytest
 
 import kdmm
-from kdmm import run
+from kdmm import distillation, run
 
 
 def test_running_experiments_is_a_matter_of_the_package_itself():
-    assert kdmm.__all__ == ["Run", "evaluate", "fit", "load", "report"]
-    for name in kdmm.__all__:
-        assert getattr(kdmm, name) is getattr(run, name)
-    assert run.__all__ == kdmm.__all__
+    assert kdmm.__all__ == ["Distilled", "Run", "distill", "evaluate", "fit", "load", "report"]
+    for room in (distillation, run):
+        for name in room.__all__:
+            assert getattr(kdmm, name) is getattr(room, name)
+    assert sorted([*distillation.__all__, *run.__all__]) == kdmm.__all__
 
 
 def test_an_unknown_name_is_an_attribute_error():
