@@ -17,6 +17,8 @@ from kdmm.errors import InterruptedRunError
 from tests.hooks import ALLOW, ending
 from tests.small_runs import experiment, folder_with_a_teacher
 
+PATIENCE_S = 60  # wandb's own process writes the record, and on a loaded machine it does so after the run has ended
+
 here = pytest.fixture(folder_with_a_teacher)
 
 
@@ -53,11 +55,15 @@ def test_without_a_key_a_run_is_logged_offline(here):
     run = kdmm.fit(with_wandb("tracked"))
     (offline,) = (run.dir / "wandb").glob("offline-run-*")
     (record,) = offline.glob("run-*.wandb")
-    content = record.read_bytes()
-    for written in (b"train/hard", b"train/weight/image", b"val/recall@5", b"val/retrieved"):
-        assert written in content, written
-    assert b"kdmm.losses.FeatureMatch" in content  # the configuration
-    assert b"student.safetensors" in content  # the artifact
+    wanted = (
+        *(b"train/hard", b"train/weight/image", b"val/recall@5", b"val/retrieved"),
+        b"kdmm.losses.FeatureMatch",  # the configuration
+        b"student.safetensors",  # the artifact
+    )
+    until = time.monotonic() + PATIENCE_S
+    while (missing := [each for each in wanted if each not in record.read_bytes()]) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not missing
     assert len(list(offline.glob("files/media/table/val/*.json"))) == 1
     staged = {path.stat().st_size for path in (run.dir / "wandb/staged").glob("**/*") if path.is_file()}
     assert (run.dir / "student.safetensors").stat().st_size in staged  # for `wandb sync`
