@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import lightning.pytorch as pl
+import torch
 
 ALLOW = ("tests",)
+THREADS = str(torch.get_num_threads())  # more add in another order, and runs are compared to the bit
 
 
 class End(pl.Callback):
@@ -80,7 +82,12 @@ def command(*words):
         text=True,
         check=False,
         timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+        # as many threads as here: sums are taken in another order by more, and results are compared to the bit
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": str(torch.get_num_threads()),
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        },
     )
 
 
