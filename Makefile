@@ -14,14 +14,14 @@ help:  ## list the targets
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[samples,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[samples,audio,svg,dev]'
 	@touch $(READY)
 
 quickstart: $(READY)  ## train a teacher, distil it into small students, compare them: 10 minutes on two cores
 	$(BIN)/python experiments/quickstart/run.py
 
 reproduce: $(READY)  ## the quick start over five test fifths, with intervals
-	$(BIN)/python experiments/quickstart/run.py --folds 0 1 2 3 4 --controls transfer equal
+	$(BIN)/python experiments/quickstart/run.py --folds 0 1 2 3 4 --controls transfer equal longer
 
 conformance: $(READY)  ## check every loss against every property, and write the table
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.losses.write_conformance

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdmm.distillation import Distilled, distill
-    from kdmm.run import Run, evaluate, fit, load, report
+    from kdmm.run import Run, complete, evaluate, fit, load, report
 
 HOMES = {"Distilled": "kdmm.distillation", "distill": "kdmm.distillation"}  # the others are of kdmm.run
 
-__all__ = ["Distilled", "Run", "distill", "evaluate", "fit", "load", "report"]
+__all__ = ["Distilled", "Run", "complete", "distill", "evaluate", "fit", "load", "report"]
 
 __version__ = "0.1.0"
 

@@ -29,6 +29,7 @@ examples:
   kdmm fit experiments/quickstart/student.yaml trainer.max_epochs=2 seed=1
   kdmm evaluate runs/quickstart-student
   kdmm report runs/quickstart-teacher runs/quickstart-student --output table.md
+  kdmm fetch tuxpaint
 
 exit status: 0 done, 1 failed while running, 2 wrong input, 130 interrupted (state saved)
 """
@@ -131,6 +132,12 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     listing = commands.add_parser("list", parents=[common], help="what a YAML can name: losses, models, data, metrics")
     listing.add_argument("kind", metavar="{" + ",".join(KINDS) + "}")
     listing.set_defaults(command_function=_list)
+
+    fetching = commands.add_parser("fetch", parents=[common], help="get data that pip cannot install, or list it")
+    fetching.add_argument("name", metavar="NAME", nargs="?", help="the set; without a name, all are listed")
+    fetching.add_argument("--list", action="store_true", help="list the sets, their size and licence")
+    fetching.add_argument("--any-version", action="store_true", help="take an unknown version, unchecked")
+    fetching.set_defaults(command_function=_fetch)
     return parser, commands.choices
 
 
@@ -201,6 +208,22 @@ def _list(options: argparse.Namespace) -> None:
     else:
         columns = ("_target_", "gives" if options.kind == "models" else "reads", "what it is")
         console.print_table(columns, [(each.target, each.names, each.summary) for each in found])
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from kdmm import fetch
+
+    if options.name and not options.list:
+        print(fetch.fetch(options.name, any_version=options.any_version))
+        return
+    if options.name or options.any_version:
+        raise InputError("kdmm fetch: give a name to fetch, or --list alone.")
+    rows = []
+    for each in fetch.CATALOGUE.values():
+        record = fetch.present(each.name)
+        fetched = f"fetched: {record.version}" if record else "not fetched"
+        rows.append((each.name, f"{each.download_mb} MB", each.licence, fetched, each.holds))
+    console.print_table(("name", "download", "licence", "here", "what it holds"), rows)
 
 
 def _use(packages: Sequence[str]) -> None:

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from kdmm.errors import InputError, nearest
 
-__all__ = ["MODALITIES", "Batch", "Outputs", "present", "read", "scatter_present", "valid"]
+__all__ = ["MODALITIES", "Batch", "Outputs", "pair_name", "present", "read", "scalar_name", "scatter_present", "valid"]
 
 MODALITIES = ("image", "text", "audio", "video")
 
 Outputs: TypeAlias = Mapping[str, Tensor]
 """Named tensors. ``image``, ``text``, ...: embeddings (B, D), float32, L2-normalized, zero rows where the sample lacks
-the modality; ``logit_scale``: scalar, exponentiated; ``logit_bias``: scalar; ``logits``: (B, C), (B, T, V) or
+the modality; ``logit_scale``: scalar, exponentiated; ``logit_bias``: scalar; both also as
+``<name>/<one>-<other>`` where pairs of modalities have their own; ``logits``: (B, C), (B, T, V) or
 (B, C, H, W), before any softmax; tapped activations under their tap's name: (B, D), (B, T, D) or (B, C, H, W).
 ``present/<name>``: (B,) bool, which samples have what is called so; ``valid/<name>``: (B, T) or (B, H, W) bool, which
 of its places count (no padding). Both are all true when they are not given."""
@@ -74,3 +75,14 @@ def scatter_present(rows: Float[Tensor, "N ..."], flag: Bool[Tensor, "B"]) -> Fl
         return rows
     out = rows.new_zeros((len(flag), *rows.shape[1:]))
     return out.index_put((flag.nonzero().squeeze(1),), rows)
+
+
+def pair_name(first: str, second: str) -> str:
+    """Return the name of an unordered pair of modalities, such as ``audio-text``."""
+    return "-".join(sorted((first, second)))
+
+
+def scalar_name(outputs: Outputs, name: str, pair: tuple[str, str]) -> str:
+    """Return what a pair's ``logit_scale`` or ``logit_bias`` is called, the model's where the pair has none."""
+    own = f"{name}/{pair_name(*pair)}"
+    return own if own in outputs else name

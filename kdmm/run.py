@@ -17,6 +17,7 @@ from torch import nn
 from kdmm import config as configuration
 from kdmm import targets
 from kdmm.analysis import Report, RunRecord
+from kdmm.analysis.record import FILE_NAME
 from kdmm.callbacks import Wandb
 from kdmm.errors import InputError, nearest
 from kdmm.models import load_model, retapped, save_model, untapped, untapped_tree
@@ -26,7 +27,7 @@ from kdmm.runs.quiet import quiet
 from kdmm.runs.speed import measure_speed
 from kdmm.teachers import model_file
 
-__all__ = ["Run", "evaluate", "fit", "load", "report"]
+__all__ = ["Run", "complete", "evaluate", "fit", "load", "report"]
 
 ROOT = Path("runs")
 MEASURED = ("val", "test")
@@ -174,6 +175,29 @@ def evaluate(
     return metrics
 
 
+def complete(config: str | Path, overrides: Sequence[str] = (), *, allow: Sequence[str] = ()) -> Run:
+    """Bring one experiment to its end: trained, and measured on its test split. What is done is not done again.
+
+    For series of experiments: a script of such calls that was interrupted goes on where it was when it is run again.
+
+    Args:
+        config: an experiment's YAML file.
+        overrides: ``key=value`` strings that change single settings.
+        allow: packages of your own that the configuration may build from.
+
+    Raises:
+        InputError: a run of that name was begun or finished with other settings.
+    """
+    settings = configuration.load(config, overrides, tuple(allow))
+    here = ROOT / settings.name
+    begun = folder.begun(here, settings)
+    if not (here / FILE_NAME).is_file():
+        fit(config, overrides, resume=begun, allow=allow)
+    if RunRecord.read(here).split != "test":
+        evaluate(here, allow=allow)
+    return Run(here)
+
+
 def report(
     runs: Sequence[str | Path], output: str | Path | None = None, *, speed: bool = True, allow: Sequence[str] = ()
 ) -> Report:
@@ -182,7 +206,7 @@ def report(
     Args:
         runs: their folders.
         output: a Markdown file to write the table to.
-        speed: measure how many pictures a second one model of each experiment embeds, which takes some seconds.
+        speed: measure how many samples a second one model of each experiment embeds, which takes some seconds.
         allow: packages of your own that the models are built from.
     """
     folders = [Path(run) for run in runs]

@@ -147,7 +147,10 @@ def test_no_color_is_respected(calls, monkeypatch):
 
 WRONG = [
     ([], ["a command is missing; accepted: fit, evaluate, check, report, list"]),
-    (["fti", STUDENT], ["unknown command 'fti'; accepted: fit, evaluate, check, report, list. Did you mean 'fit'?"]),
+    (
+        ["fti", STUDENT],
+        ["unknown command 'fti'; accepted: fit, evaluate, check, report, list, fetch. Did you mean 'fit'?"],
+    ),
     (["fit"], ["the following arguments are required: CONFIG", "`kdmm fit --help` tells more"]),
     (["fit", STUDENT, "--resum"], ["unknown option '--resum' of `kdmm fit`", "Did you mean '--resume'?"]),
     (["fit", STUDENT, "--resume", "--overwrite"], ["argument --overwrite: not allowed with argument --resume"]),

@@ -8,7 +8,7 @@ from kdmm import distillation, run
 
 
 def test_running_experiments_is_a_matter_of_the_package_itself():
-    assert kdmm.__all__ == ["Distilled", "Run", "distill", "evaluate", "fit", "load", "report"]
+    assert kdmm.__all__ == ["Distilled", "Run", "complete", "distill", "evaluate", "fit", "load", "report"]
     for room in (distillation, run):
         for name in room.__all__:
             assert getattr(kdmm, name) is getattr(room, name)

@@ -247,3 +247,16 @@ def test_two_processes_train_under_ddp(here):
     assert len(losses) == 6
     assert losses[-1] < losses[0]
     assert json.loads(Path("runs/two/metrics.json").read_text())["metrics"]["val/recall@5"] >= 0
+
+
+def test_a_series_goes_on_where_it_was_and_repeats_nothing(here):
+    tree = configuration.to_dict(configuration.load(experiment(), ()))
+    Path("small.yaml").write_text(configuration.to_yaml(tree), "utf-8")
+    run = kdmm.complete("small.yaml")
+    assert run.record.split == "test"
+    assert "test/recall@5" in run.metrics
+    times = {path: path.stat().st_mtime_ns for path in run.dir.rglob("*") if path.is_file()}
+    assert kdmm.complete("small.yaml").metrics == run.metrics
+    assert {path: path.stat().st_mtime_ns for path in run.dir.rglob("*") if path.is_file()} == times
+    with pytest.raises(InputError, match="seed differ"):
+        kdmm.complete("small.yaml", ["seed=7"])

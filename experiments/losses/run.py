@@ -1,19 +1,20 @@
 """Every applicable loss at equal budget, on real data, over several folds, with paired intervals.
 
-    python experiments/losses/run.py                    # classification of digits and of emoji, three folds
+    python experiments/losses/run.py                    # digits, emoji categories and emoji with their names
     python experiments/losses/run.py --data emoji --only hard kd dkd
 
-Each run takes the same steps, pictures and learning rate; what differs is the objective. Weights are those that the
-papers recommend, or 1, and were not tuned here. A run that is finished is not repeated.
+Each run takes the same steps, samples and learning rate; what differs is the objective (objectives.yaml). A run that is
+finished is not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -22,9 +23,75 @@ import kdmm
 from kdmm.analysis import mean_interval, paired_difference
 
 HERE = Path(__file__).parent
-DATA = {  # label, and what differs from the YAML files
-    "digits": ("digit", [], []),
-    "emoji": (
+OBJECTIVES = yaml.safe_load((HERE / "objectives.yaml").read_text("utf-8"))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One data set, on which objectives are compared.
+
+    Args:
+        objectives: which rows of objectives.yaml.
+        metric: that is compared.
+        teacher: the config, name and overrides of a fold's teacher.
+        student: the config of the students, and what a fold changes in it.
+        stands_for: what is put in the place of the capital words of objectives.yaml.
+    """
+
+    objectives: str
+    metric: str
+    teacher: Callable[[int], tuple[Path, str, list[str]]]
+    student: Callable[[int], tuple[Path, list[str]]]
+    stands_for: Mapping[str, str]
+
+
+def in_line(value: Any) -> str:
+    """Return a value as one line of YAML."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False).strip()
+
+
+def classes(data: str, label: str, of_teacher: Sequence[str] = (), of_student: Sequence[str] = ()) -> Comparison:
+    """Return the comparison on labelled pictures.
+
+    Args:
+        data: its name.
+        label: the classes' name.
+        of_teacher: what differs from teacher.yaml.
+        of_student: what differs from student.yaml.
+    """
+    named = [f"module.metrics.accuracy.label={label}", f"module.objective.terms.hard.label={label}"]
+
+    def teacher(fold: int) -> tuple[Path, str, list[str]]:
+        name = f"losses/{data}-teacher-fold{fold}"
+        return HERE / "teacher.yaml", name, [*named, *of_teacher, f"data.sources.fold={fold}", f"seed={fold}"]
+
+    def student(fold: int) -> tuple[Path, list[str]]:
+        changes = [*named, f"seed={fold}", *of_student, f"data.sources.label={label}"]
+        changes += [f"data.sources.source.fold={fold}", f"module.teacher.run=runs/{teacher(fold)[1]}"]
+        return HERE / "student.yaml", [*changes, f"module.metrics.teacher.label={label}"]
+
+    return Comparison("classes", "test/top1", teacher, student, {"LABEL": label})
+
+
+def pairs() -> Comparison:
+    """Return the comparison on the quick start's pairs, whose teachers it shares."""
+
+    def teacher(fold: int) -> tuple[Path, str, list[str]]:
+        config = HERE.parent / "quickstart" / "teacher.yaml"
+        return config, f"quickstart/teacher-fold{fold}", [f"data.sources.pairs.fold={fold}"]
+
+    def student(fold: int) -> tuple[Path, list[str]]:
+        run = f"module.teacher.teacher.run=runs/{teacher(fold)[1]}"
+        return HERE / "pairs.yaml", [f"data.sources.pairs.source.fold={fold}", run, f"seed={fold}"]
+
+    model = yaml.safe_load((HERE.parent / "quickstart" / "student.yaml").read_text("utf-8"))["module"]["student"]
+    return Comparison("pairs", "test/recall@5", teacher, student, {"STUDENT": in_line(model)})
+
+
+COMPARISONS = {
+    "digits": classes("digits", "digit"),
+    "emoji": classes(
+        "emoji",
         "category",
         ["data.sources._target_=kdmm.data.Emoji", "module.teacher.tower.image_size=48", "trainer.max_epochs=20"],
         [
@@ -34,108 +101,78 @@ DATA = {  # label, and what differs from the YAML files
             "trainer.max_epochs=20",
         ],
     ),
-}
-FEATURES = {"student": "features", "teacher": "features"}
-MAP = {"student": "map", "teacher": "map"}
-LAYERS = {"layers": {"early": "early", "map": "map"}}
-# by row: the term (its class, arguments, weight); None: the loss on labels alone
-TERMS: Mapping[str, tuple[str, Mapping[str, object], float] | None] = {
-    "hard": None,
-    "kd": ("KD", {"temperature": 4.0}, 1.0),
-    "kd_reverse": ("KD", {"temperature": 4.0, "divergence": "reverse"}, 1.0),
-    "jensen_shannon": ("KD", {"temperature": 4.0, "divergence": "jensen_shannon"}, 1.0),
-    "kd_standardized": ("KD", {"temperature": 2.0, "standardize": True}, 9.0),
-    "dkd": ("DKD", {"alpha": 1.0, "beta": 8.0, "temperature": 4.0, "label": "LABEL"}, 1.0),
-    "nkd": ("NKD", {"label": "LABEL"}, 1.0),
-    "dist": ("DIST", {"temperature": 4.0}, 1.0),
-    "multi_level": ("MultiLevelLogits", {}, 1.0),
-    "logit_mse": ("LogitMSE", {}, 0.1),
-    "teacher_free": ("TeacherFree", {"label": "LABEL"}, 1.0),
-    "hint": ("Hint", MAP, 100.0),
-    "feature": ("FeatureMatch", {**FEATURES, "distance": "cosine"}, 10.0),
-    "attention": ("AttentionTransfer", LAYERS, 1000.0),
-    "ofd": ("OFD", LAYERS, 1.0),
-    "review": ("ReviewKD", LAYERS, 1.0),
-    "vid": ("VID", LAYERS, 1.0),
-    "sim_kd": ("SimKD", MAP, 1.0),
-    "masked": ("MaskedFeature", MAP, 100.0),
-    "rkd": ("RKD", FEATURES, 25.0),
-    "pkt": ("PKT", FEATURES, 30000.0),
-    "similarity": ("SimilarityPreserving", FEATURES, 3000.0),
-    "congruence": ("CorrelationCongruence", FEATURES, 0.02),
-    "cka": ("CKA", FEATURES, 1.0),
-    "crd": ("CRD", FEATURES, 0.8),
-    "cwd": ("CWD", MAP, 3.0),
-    "pkd": ("PKD", MAP, 1.0),
+    "pairs": pairs(),
 }
 
 
-def overrides(row: str, label: str) -> list[str]:
-    """Return what adds a row's term to the objective."""
-    if TERMS[row] is None:
+def overrides(objective: Mapping[str, Any], stands_for: Mapping[str, str]) -> list[str]:
+    """Return what adds an objective's terms to the hard one.
+
+    Args:
+        objective: a row of objectives.yaml.
+        stands_for: what is put in the place of its capital words.
+    """
+    terms = {name: term for name, term in objective.items() if name not in ("weight", "overrides")}
+    if not terms:
         return []
-    kind, arguments, weight = TERMS[row]
-    arguments = {name: label if value == "LABEL" else value for name, value in arguments.items()}
-    term = yaml.safe_dump({"_target_": f"kdmm.losses.{kind}", **arguments}, default_flow_style=True, width=10**6)
-    return [f"module.objective.terms.{row}={term.strip()}", f"module.objective.weights={{hard: 1.0, {row}: {weight}}}"]
+    weights = {"hard": 1.0, **dict.fromkeys(terms, float(objective.get("weight", 1.0)))}
+    lines = [f"module.objective.terms.{name}={in_line(term)}" for name, term in terms.items()]
+    lines += [f"module.objective.weights={in_line(weights)}", *objective.get("overrides", ())]
+    for word, value in stands_for.items():
+        lines = [line.replace(word, value) for line in lines]
+    return lines
 
 
-def fit(config: str, name: str, changes: Sequence[str]) -> dict[str, float]:
+def fit(config: Path, name: str, changes: Sequence[str]) -> dict[str, float]:
     """Run one experiment, measure it on its test fold unless that is done, and return its metrics."""
-    folder = Path("runs") / name
-    if not (folder / "metrics.json").is_file():
-        settings = [f"name={name}", "trainer.enable_progress_bar=false", *changes]
-        kdmm.fit(HERE / f"{config}.yaml", settings, overwrite=True)
-    summary = json.loads((folder / "metrics.json").read_text("utf-8"))
-    return summary["metrics"] if summary["split"] == "test" else kdmm.evaluate(folder)
+    return kdmm.complete(config, [f"name={name}", "trainer.enable_progress_bar=false", *changes]).metrics
 
 
-def compare(data: str, rows: Sequence[str], folds: Sequence[int]) -> str:
+def compare(data: str, only: Sequence[str], folds: Sequence[int]) -> str:
     """Run every row on every fold and return the table."""
-    label, of_teacher, of_student = DATA[data]
-    named = [f"module.metrics.accuracy.label={label}", f"module.objective.terms.hard.label={label}"]
-    top1: dict[str, dict[int, float]] = {row: {} for row in rows}
+    comparison = COMPARISONS[data]
+    rows = {row: terms for row, terms in OBJECTIVES[comparison.objectives].items() if not only or row in only}
+    found: dict[str, dict[int, float]] = {row: {} for row in rows}
     teacher: dict[int, float] = {}
     for fold in folds:
-        run = f"losses/{data}-teacher-fold{fold}"
-        common = [*named, f"seed={fold}"]
-        teacher[fold] = fit("teacher", run, [*common, *of_teacher, f"data.sources.fold={fold}"])["test/top1"]
-        student = [*of_student, f"data.sources.label={label}", f"data.sources.source.fold={fold}"]
-        student += [f"module.teacher.run=runs/{run}", f"module.metrics.teacher.label={label}"]
-        for row in rows:
+        teacher[fold] = fit(*comparison.teacher(fold))[comparison.metric]
+        config, changes = comparison.student(fold)
+        for row, objective in rows.items():
             began = time.monotonic()
-            found = fit("student", f"losses/{data}-{row}-fold{fold}", [*common, *student, *overrides(row, label)])
-            top1[row][fold] = found["test/top1"]
+            metrics = fit(
+                config, f"losses/{data}-{row}-fold{fold}", [*changes, *overrides(objective, comparison.label)]
+            )
+            found[row][fold] = metrics[comparison.metric]
             seconds = time.monotonic() - began
-            print(f"{data} fold {fold} {row}: {100 * top1[row][fold]:.1f} ({seconds:.0f} s)", flush=True)
-    return table(data, top1, teacher)
+            print(f"{data} fold {fold} {row}: {100 * found[row][fold]:.1f} ({seconds:.0f} s)", flush=True)
+    return table(data, comparison.metric, found, teacher)
 
 
-def table(data: str, top1: Mapping[str, Mapping[int, float]], teacher: Mapping[int, float]) -> str:
-    """Return the rows with their mean accuracy and the paired difference from the loss on labels alone."""
+def table(data: str, metric: str, found: Mapping[str, Mapping[int, float]], teacher: Mapping[int, float]) -> str:
+    """Return the rows with their means and the paired differences from the hard loss alone, in percent."""
     mean = mean_interval(list(teacher.values()))
     lines = [
-        f"**{data}**, test accuracy in %, mean of {len(teacher)} folds; teacher {100 * mean.mean:.1f}",
+        f"**{data}**, {metric} in %, mean of {len(teacher)} folds; teacher {100 * mean.mean:.1f}",
         "",
-        "| term beside the loss on labels | accuracy | minus labels alone, 95 % interval | clear of zero |",
+        "| terms beside the hard loss | mean | minus the hard loss alone, 95 % interval | clear of zero |",
         "| --- | ---: | ---: | ---: |",
     ]
-    for row, by_fold in sorted(top1.items(), key=lambda item: -sum(item[1].values())):
-        found = mean_interval(list(by_fold.values()))
+    for row, by_fold in sorted(found.items(), key=lambda item: -sum(item[1].values())):
+        of_row = mean_interval(list(by_fold.values()))
         cells = ["-", "-"]
-        if row != "hard" and "hard" in top1:
-            gain = paired_difference(by_fold, top1["hard"])
+        if row != "hard" and "hard" in found:
+            gain = paired_difference(by_fold, found["hard"])
             interval = f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
             cells = [interval, "yes" if gain.clear_of_zero else "no"]
-        lines.append(f"| {row} | {100 * found.mean:.1f} | {' | '.join(cells)} |")
+        lines.append(f"| {row} | {100 * of_row.mean:.1f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
-    parser.add_argument("--only", nargs="+", choices=TERMS, default=list(TERMS))
+    parser.add_argument("--data", nargs="+", choices=COMPARISONS, default=list(COMPARISONS))
+    parser.add_argument("--only", nargs="+", default=[], help="rows of objectives.yaml; all if none is named")
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # networks this small lose by more

@@ -10,7 +10,6 @@ sequence of ``kdmm fit``, ``kdmm evaluate`` and ``kdmm report`` with overrides; 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,15 +30,9 @@ CONTROLS = ("transfer", "equal", "longer")
 
 def fit(config: str, name: str, overrides: Sequence[str]) -> Path:
     """Run one experiment and measure it on its test fold, unless that is done already."""
-    folder = Path("runs") / name
-    if not (folder / "metrics.json").is_file():
-        overrides = [f"name={name}", *overrides]
-        print(f"\nkdmm fit {HERE.name}/{config}.yaml {' '.join(overrides)}", flush=True)
-        kdmm.fit(HERE / f"{config}.yaml", overrides, resume=(folder / "config.yaml").is_file())
-    if json.loads((folder / "metrics.json").read_text("utf-8"))["split"] != "test":
-        print(f"kdmm evaluate {folder}", flush=True)
-        kdmm.evaluate(folder)
-    return folder
+    overrides = [f"name={name}", *overrides]
+    print(f"\nkdmm fit {HERE.name}/{config}.yaml {' '.join(overrides)}", flush=True)
+    return kdmm.complete(HERE / f"{config}.yaml", overrides).dir
 
 
 def run_fold(fold: int, setting: str, controls: Sequence[str]) -> list[Path]:

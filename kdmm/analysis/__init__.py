@@ -4,7 +4,7 @@ from kdmm.analysis.compute import forward_flops, training_flops
 from kdmm.analysis.intervals import Interval, mean_interval, paired_difference
 from kdmm.analysis.record import DataRecord, ParameterCount, RunRecord
 from kdmm.analysis.report import Report
-from kdmm.analysis.throughput import Speeds, Throughput, images_per_second
+from kdmm.analysis.throughput import Speeds, Throughput, samples_per_second
 
 __all__ = [
     "DataRecord",
@@ -15,8 +15,8 @@ __all__ = [
     "Speeds",
     "Throughput",
     "forward_flops",
-    "images_per_second",
     "mean_interval",
     "paired_difference",
+    "samples_per_second",
     "training_flops",
 ]

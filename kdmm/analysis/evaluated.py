@@ -11,6 +11,10 @@ from kdmm.analysis.record import RunRecord
 __all__ = ["Evaluated", "chance_recall", "describe"]
 
 
+NOUNS = {"image": "image", "audio": "sound"}
+"""What one of a medium is called."""
+
+
 @dataclass(frozen=True, order=True)
 class Evaluated:
     """The data behind a run's numbers; runs can be compared where it is equal.
@@ -19,7 +23,8 @@ class Evaluated:
         source: its name.
         split: of the source.
         fold: which rotation of the split, -1 if there is one only.
-        images: how many pictures were in it, 0 if no retrieval was measured.
+        medium: what has captions, ``image`` or ``audio``.
+        media: how many of it were in it, 0 if no retrieval was measured.
         captions: how many captions, 0 if no retrieval was measured.
         samples: how many samples.
     """
@@ -27,19 +32,22 @@ class Evaluated:
     source: str
     split: str
     fold: int
-    images: int
+    medium: str
+    media: int
     captions: int
     samples: int
 
     @classmethod
     def of(cls, record: RunRecord) -> Evaluated:
         """Return what a run was evaluated on."""
+        medium = next((each for each in NOUNS if record.value(f"{each}_to_text/queries")), "image")
         return cls(
             source=record.evaluated.source,
             split=record.split,
             fold=-1 if record.fold is None else record.fold,
-            images=int(record.value("image_to_text/queries") or 0),
-            captions=int(record.value("text_to_image/queries") or 0),
+            medium=medium,
+            media=int(record.value(f"{medium}_to_text/queries") or 0),
+            captions=int(record.value(f"text_to_{medium}/queries") or 0),
             samples=record.evaluated.samples,
         )
 
@@ -51,9 +59,10 @@ def describe(evaluated: Collection[Evaluated]) -> str:
     folds = sorted({each.fold for each in evaluated if each.fold >= 0})
     if folds:
         where += f", fold{'s' if len(folds) > 1 else ''} {_listed(map(str, folds))}"
-    if all(each.images for each in evaluated):
-        images = _range([each.images for each in evaluated], "image")
-        size = f"{images} and {_range([each.captions for each in evaluated], 'caption')}"
+    if all(each.media for each in evaluated):
+        nouns = {NOUNS[each.medium] for each in evaluated}
+        media = _range([each.media for each in evaluated], nouns.pop() if len(nouns) == 1 else "item")
+        size = f"{media} and {_range([each.captions for each in evaluated], 'caption')}"
     else:
         size = _range([each.samples for each in evaluated], "sample")
     return f"{where}: {size}" + (" each" if len(evaluated) > 1 else "")

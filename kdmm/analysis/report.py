@@ -57,7 +57,7 @@ class Report:
         self._teachers = {record.name: record for record in (*teachers, *records)}
         self._data = {record.name: Evaluated.of(record) for record in (*teachers, *records)}
         self._values = {
-            record.name: values(record, self._teacher_of(record), self.speeds.images_per_s.get(record.group))
+            record.name: values(record, self._teacher_of(record), self.speeds.samples_per_s.get(record.group))
             for record in records
         }
         self.experiments = Experiments(records, self._values)
@@ -102,13 +102,14 @@ class Report:
         if not self._same_data:
             return "These runs were NOT evaluated on the same data, so the table does not compare them:"
         sentence = f"Compared on {describe(evaluated)}."
-        images = statistics.fmean(each.images for each in evaluated)
+        media = statistics.fmean(each.media for each in evaluated)
         captions = statistics.fmean(each.captions for each in evaluated)
-        if not images or not captions:
+        if not media or not captions:
             return sentence
-        to_text = chance_recall(5, captions, captions / images)
-        to_image = chance_recall(5, images, 1.0)
-        return f"{sentence} A random ranking has R@5 {to_text:.1%} image→text and {to_image:.1%} text→image."
+        medium = next(iter(evaluated)).medium
+        to_text = chance_recall(5, captions, captions / media)
+        back = chance_recall(5, media, 1.0)
+        return f"{sentence} A random ranking has R@5 {to_text:.1%} {medium}→text and {back:.1%} text→{medium}."
 
     @property
     def remarks(self) -> list[str]:
@@ -131,9 +132,9 @@ class Report:
     @property
     def legend(self) -> str:
         """What the columns are."""
-        if not self.speeds.images_per_s:
+        if not self.speeds.samples_per_s:
             return LEGEND
-        return f"{LEGEND} images/s: one model an experiment, side by side, {self.speeds.how}."
+        return f"{LEGEND} samples/s: one model an experiment, side by side, {self.speeds.how}."
 
     @property
     def descriptions(self) -> list[str]:

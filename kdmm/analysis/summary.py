@@ -20,7 +20,12 @@ Rows: TypeAlias = Sequence[tuple[str, Mapping[str, float | Interval | None]]]
 MAIN_METRIC = "recall@5"
 """What retention and differences are of: the mean of both directions."""
 
-CROSS_METRIC = "student_image_to_teacher_text/recall@5"
+DIRECTIONS = [
+    (one, other)
+    for pair in (("image", "text"), ("audio", "text"), ("image", "audio"))
+    for one, other in (pair, pair[::-1])
+]
+"""What is searched with, and what for."""
 
 
 def percent(value: float) -> str:
@@ -71,44 +76,49 @@ def _single(header: str, key: str, write: Callable[[float], str], varies: bool =
     return Column(header, {key: header}, write, varies)
 
 
-def _recalls(direction: str, key: str) -> Column:
-    return Column(f"{direction} R@1 / 5 / 10", {f"{key}/recall@{k}": f"{direction} R@{k}" for k in (1, 5, 10)}, percent)
+def _recalls(one: str, other: str) -> Column:
+    direction = f"{one}→{other}"
+    keys = {f"{one}_to_{other}/recall@{k}": f"{direction} R@{k}" for k in (1, 5, 10)}
+    return Column(f"{direction} R@1 / 5 / 10", keys, percent)
+
+
+def _median_ranks(one: str, other: str) -> Column:
+    directions = {f"{a}_to_{b}/median_rank": f"{a}→{b}" for a, b in ((one, other), (other, one))}
+    header = f"median rank {' / '.join(directions.values())}"
+    keys = {key: f"median rank {direction}" for key, direction in directions.items()}
+    return Column(header, keys, lambda rank: f"{rank:.1f}".removesuffix(".0"))
+
+
+def _in_teachers_index(one: str, other: str) -> Column:
+    return _single(f"student {one}→teacher {other} R@5", f"student_{one}_to_teacher_{other}/recall@5", percent)
 
 
 COLUMNS = (
     _single("parameters (M)", "parameters", _millions, varies=False),
     _single("size (MB)", "size_bytes", _millions, varies=False),
-    _single("images/s", "images_per_s", "{:,.0f}".format, varies=False),
+    _single("samples/s", "samples_per_s", "{:,.0f}".format, varies=False),
     _single("R@5", MAIN_METRIC, percent),
-    _recalls("image→text", "image_to_text"),
-    _recalls("text→image", "text_to_image"),
-    Column(
-        "median rank image→text / text→image",
-        {
-            "image_to_text/median_rank": "median rank image→text",
-            "text_to_image/median_rank": "median rank text→image",
-        },
-        lambda rank: f"{rank:.1f}".removesuffix(".0"),
-    ),
+    *(_recalls(*direction) for direction in DIRECTIONS),
+    *(_median_ranks(*direction) for direction in DIRECTIONS[::2]),
     Column("zero-shot top-1 / 5", {f"zero_shot/top{k}": f"zero-shot top-{k}" for k in (1, 5)}, percent),
     Column("agreement@1 / 5", {f"agreement@{k}": f"agreement@{k}" for k in (1, 5)}, percent),
-    _single("student image→teacher text R@5", CROSS_METRIC, percent),
+    *(_in_teachers_index(*direction) for direction in DIRECTIONS[:4:2]),
     _single("retention of R@5", f"retention/{MAIN_METRIC}", "{:.2f}".format),
 )
 
 
-def values(record: RunRecord, teacher: RunRecord | None, images_per_s: float | None = None) -> Values:
+def values(record: RunRecord, teacher: RunRecord | None, samples_per_s: float | None = None) -> Values:
     """Return all values of a run by key; ``None`` where the run has none.
 
     Args:
         record: the run.
         teacher: the run that its quality is held against, evaluated on the same data.
-        images_per_s: the speed of its model, if it was measured.
+        samples_per_s: the speed of its model, if it was measured.
     """
     found: Values = {key: record.value(key) for column in COLUMNS for key in column.keys}
     found["parameters"] = float(record.parameters.total)
     found["size_bytes"] = float(record.size_bytes)
-    found["images_per_s"] = images_per_s
+    found["samples_per_s"] = samples_per_s
     own, other = found[MAIN_METRIC], teacher.value(MAIN_METRIC) if teacher else None
     if own is not None and other:
         found.update(retention({MAIN_METRIC: own}, {MAIN_METRIC: other}))

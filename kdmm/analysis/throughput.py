@@ -1,4 +1,4 @@
-"""Pictures a second, of several models under the same conditions."""
+"""Samples a second, of several models under the same conditions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from PIL import Image
 from torch import nn
 
 from kdmm.errors import InputError
+from kdmm.outputs import MODALITIES
 from kdmm.views import EVAL_VIEW
 
 if TYPE_CHECKING:
     from kdmm.models import Preprocess  # imports open_clip, which takes seconds
 
-__all__ = ["Speeds", "Throughput", "image_batch", "images_per_second"]
+__all__ = ["Speeds", "Throughput", "random_batch", "samples_per_second"]
 
+SECOND = 16_000  # samples of the silent sound, at as many a second
 WARM_UP = 2  # calls before the clock runs: the first ones allocate memory and choose kernels
 
 
@@ -29,11 +31,11 @@ class Throughput:
     """Speeds of models that were measured side by side.
 
     Args:
-        images_per_s: by model, from its median time.
+        samples_per_s: by model, from its median time.
         ratio: by model, how many times as fast as the first: the median over rounds of the ratio within a round.
     """
 
-    images_per_s: dict[str, float]
+    samples_per_s: dict[str, float]
     ratio: dict[str, float]
 
 
@@ -42,41 +44,41 @@ class Speeds:
     """What a report says of speed.
 
     Args:
-        images_per_s: by experiment, measured side by side.
+        samples_per_s: by experiment, measured side by side.
         remarks: a sentence for each experiment that could not be measured.
-        how: the conditions, such as ``32 pictures at a time on cpu``.
+        how: the conditions, such as ``32 samples at a time on cpu``.
     """
 
-    images_per_s: Mapping[str, float]
+    samples_per_s: Mapping[str, float]
     remarks: tuple[str, ...] = ()
     how: str = ""
 
 
-def images_per_second(
+def samples_per_second(
     models: Mapping[str, nn.Module], batch_size: int = 32, repeats: int = 15, seconds: float = math.inf
 ) -> Throughput:
-    """Measure how many pictures each model embeds a second, in evaluation mode and without gradients.
+    """Measure how many samples each model embeds a second, in evaluation mode and without gradients.
 
     The models take turns in one process, one batch each a round, in an order that rotates: what slows the machine for a
     while slows all of them, and the ratio within a round hardly moves. Each model runs on the device and in the
-    precision that it is in, on random pictures of the size that its own preprocessing makes.
+    precision that it is in, on random pictures (or sounds, if it reads none) of the size that it asks for.
 
     Args:
-        models: by name, each with ``preprocess.image``.
-        batch_size: pictures a call.
+        models: by name, each with ``preprocess``.
+        batch_size: samples a call.
         repeats: rounds.
         seconds: no further round begins that would end later than this, in which there is at least one.
 
     Raises:
-        InputError: no model, a model that reads no pictures, or a setting below 1.
+        InputError: no model, a model that reads neither pictures nor sounds, or a setting below 1.
     """
     for setting, value in (("batch_size", batch_size), ("repeats", repeats)):
         if value < 1:
-            raise InputError(f"images_per_second.{setting}: {value} given; give at least 1.")
+            raise InputError(f"samples_per_second.{setting}: {value} given; give at least 1.")
     names = list(models)
     if not names:
-        raise InputError("images_per_second.models: none given; give at least one.")
-    batches = {name: image_batch(model, batch_size) for name, model in models.items()}
+        raise InputError("samples_per_second.models: none given; give at least one.")
+    batches = {name: random_batch(model, batch_size) for name, model in models.items()}
     modes = {name: model.training for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in names}
     began = time.perf_counter()
@@ -101,35 +103,44 @@ def images_per_second(
     )
 
 
-def image_batch(model: nn.Module, batch_size: int) -> dict[str, Any]:
-    """Return a model's part of a batch of random pictures without captions, on the model's device.
+def random_batch(model: nn.Module, batch_size: int) -> dict[str, Any]:
+    """Return a model's part of a batch of random pictures, or sounds if it reads no pictures, on the model's device.
 
     Args:
-        model: with ``preprocess.image``; it is asked for the size of its input with a blank picture.
+        model: with ``preprocess``; it is asked for the size of its input with a blank picture or a silent sound.
         batch_size: B.
 
     Raises:
-        InputError: the model reads no pictures.
+        InputError: the model reads neither.
     """
-    transform = cast("Preprocess", model.preprocess).image
-    if transform is None:
-        raise InputError(f"{type(model).__name__} reads no pictures, so it embeds none a second.")
+    media = cast("Preprocess", model.preprocess).media
+    if not media:
+        raise InputError(f"{type(model).__name__} reads neither pictures nor sounds, so it embeds none a second.")
+    modality, transform = next(iter(media.items()))
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    shape = transform(Image.new("RGB", (64, 64))).shape
+    shape = transform(_blank(modality)).shape
     generator = torch.Generator().manual_seed(0)
+    flags = {f"present/{each}": torch.full((batch_size,), each == modality, device=device) for each in MODALITIES}
     return {
         "id": [str(number) for number in range(batch_size)],
         "view": [EVAL_VIEW] * batch_size,
         "caption": [None] * batch_size,
-        "image": torch.randn(batch_size, *shape, generator=generator).to(device),
-        "present/image": torch.ones(batch_size, dtype=torch.bool, device=device),
-        "present/text": torch.zeros(batch_size, dtype=torch.bool, device=device),
+        modality: torch.randn(batch_size, *shape, generator=generator).to(device),
+        **flags,
     }
+
+
+def _blank(modality: str) -> Any:
+    if modality == "image":
+        return Image.new("RGB", (64, 64))
+    from kdmm.models.audio import AudioClip
+
+    return AudioClip(torch.zeros(1, SECOND), SECOND)
 
 
 @torch.inference_mode()
 def _seconds(model: nn.Module, batch: Mapping[str, Any]) -> float:
-    device = batch["image"].device
+    device = batch["present/image"].device
     _wait(device)
     start = time.perf_counter()
     model(batch)

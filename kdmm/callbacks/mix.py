@@ -1,9 +1,9 @@
-"""Mixing the pictures of a batch, alike for every model."""
+"""Mixing the pictures or sounds of a batch, alike for every model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -19,6 +19,8 @@ __all__ = ["Mix"]
 class Mix(pl.Callback):
     """Mixup (https://arxiv.org/abs/1710.09412) or CutMix (https://arxiv.org/abs/1905.04899) of each training batch.
 
+    Sounds are mixed up as their waveforms are; CutMix is of pictures.
+
     Teacher and student see the same mixture, each at its own size: the same partners, the same share and, for CutMix,
     the same part of the picture (Beyer et al. 2022, https://arxiv.org/abs/2106.05237). Labels get partners too:
     ``mixed/<label>`` holds the partner's label and ``mixed/share`` how much of each sample is its own, which
@@ -28,14 +30,24 @@ class Mix(pl.Callback):
         mixup: the Beta distribution's parameter of mixup; 0 for none.
         cutmix: of CutMix; 0 for none. With both, each batch takes one of the two, by even odds.
         labels: the batch's entries that are classes.
+        modality: what is mixed.
 
     Raises:
-        InputError: both are 0, or one is negative.
+        InputError: both are 0, or one is negative, or CutMix of sounds.
     """
 
-    def __init__(self, mixup: float = 0.0, cutmix: float = 0.0, labels: Sequence[str] = ("label",)) -> None:
+    def __init__(
+        self,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        labels: Sequence[str] = ("label",),
+        modality: Literal["image", "audio"] = "image",
+    ) -> None:
         if min(mixup, cutmix) < 0 or not mixup + cutmix > 0:
             raise InputError(f"Mix: mixup is {mixup} and cutmix is {cutmix}. Give at least one a number above 0.")
+        if cutmix and modality != "image":
+            raise InputError(f"Mix.cutmix: {cutmix} given with `modality: {modality}`; it is of pictures. Leave it 0.")
+        self.modality = modality
         self.mixup = mixup
         self.cutmix = cutmix
         self.labels = tuple(labels)
@@ -47,17 +59,20 @@ class Mix(pl.Callback):
             InputError: a model does not read the pictures, or the batch has captions, which nothing mixes.
         """
         models = {name: part for name, part in batch.items() if isinstance(part, dict) and "id" in part}
-        blind = [name for name, part in models.items() if "image" not in part]
+        blind = [name for name, part in models.items() if self.modality not in part]
         if blind:
             raise InputError(
-                f"Mix: {', '.join(blind)} does not read the pictures of this batch, so it cannot see them mixed. A "
-                "teacher that has answered beforehand (Precomputed) knows none of them: take Frozen or FromRun."
+                f"Mix: {', '.join(blind)} does not read the {self.modality} of this batch and cannot see it mixed. A "
+                "teacher that has answered beforehand (Precomputed) knows none of it: take Frozen or FromRun."
             )
+        others = [f"present/{other}" for other in MODALITIES if other != self.modality]
         for part in models.values():
-            if any(bool(part[f"present/{other}"].any()) for other in MODALITIES[1:] if f"present/{other}" in part):
-                raise InputError("Mix: the batch has captions, and nothing says what is true of two pictures in one.")
+            if any(bool(part[other].any()) for other in others if other in part):
+                raise InputError(
+                    f"Mix: the batch has more than {self.modality}, and nothing says which captions are true of two."
+                )
         first = next(iter(models.values()))
-        flag = first["present/image"]
+        flag = first[f"present/{self.modality}"]
         order = torch.randperm(int(flag.sum()), device=flag.device)
         cuts = self.cutmix > 0 and (self.mixup == 0 or bool(torch.rand(()) < 0.5))
         strength = self.cutmix if cuts else self.mixup
@@ -65,10 +80,10 @@ class Mix(pl.Callback):
         corner = torch.rand(2).tolist()
         mixed: dict[int, Tensor] = {}  # models with equal preprocessing share the tensor
         for part in models.values():
-            image = part["image"]
-            if id(image) not in mixed:
-                mixed[id(image)] = cut_mixed(image, order, share, corner) if cuts else mixed_up(image, order, share)
-            part["image"] = mixed[id(image)]
+            medium = part[self.modality]
+            if id(medium) not in mixed:
+                mixed[id(medium)] = cut_mixed(medium, order, share, corner) if cuts else mixed_up(medium, order, share)
+            part[self.modality] = mixed[id(medium)]
         for label in self.labels:
             if label in batch:
                 partner = batch[label].clone()
@@ -77,9 +92,9 @@ class Mix(pl.Callback):
         batch["mixed/share"] = share
 
 
-def mixed_up(image: Float[Tensor, "N 3 H W"], order: Int64[Tensor, "N"], share: float) -> Float[Tensor, "N 3 H W"]:
-    """Return ``share * image + (1 - share) * image[order]``."""
-    return share * image + (1 - share) * image[order]
+def mixed_up(medium: Float[Tensor, "N ..."], order: Int64[Tensor, "N"], share: float) -> Float[Tensor, "N ..."]:
+    """Return ``share * medium + (1 - share) * medium[order]``."""
+    return share * medium + (1 - share) * medium[order]
 
 
 def cut_mixed(

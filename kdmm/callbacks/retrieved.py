@@ -1,25 +1,42 @@
-"""A dashboard table of what the model finds: captions and the pictures it retrieves for them."""
+"""A dashboard table of what the model finds: captions and the pictures or sounds it retrieves for them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
 import wandb
+from PIL.Image import Image
 
 from kdmm.analysis.retrieved import retrieve_examples
 from kdmm.callbacks.wandb_logger import Wandb
+from kdmm.models.audio import AudioClip
 
 __all__ = ["RetrievedExamples"]
 
 
+def _picture(image: Image, caption: str) -> Any:
+    return wandb.Image(image, caption=caption)
+
+
+def _sound(clip: AudioClip, caption: str) -> Any:
+    return wandb.Audio(clip.samples.T.numpy(), sample_rate=clip.rate, caption=caption)
+
+
+SHOWN: dict[str, tuple[str, Callable[[Any, str], Any]]] = {"image": ("picture", _picture), "audio": ("sound", _sound)}
+"""What one of a medium is called, and what a dashboard shows it by."""
+
+
 class RetrievedExamples(pl.Callback):
-    """Logs a wandb table when training ends: one row a caption of the validation split, its ``k`` nearest pictures.
+    """Logs a wandb table when training ends: validation captions, and the nearest pictures of each.
+
+    Of a model that reads no pictures they are sounds.
 
     Args:
         captions: rows.
-        k: pictures a row.
-        gallery: validation pictures to search.
+        k: pictures or sounds a row.
+        gallery: validation samples to search.
     """
 
     def __init__(self, captions: int = 16, k: int = 5, gallery: int = 500) -> None:
@@ -32,11 +49,12 @@ class RetrievedExamples(pl.Callback):
         loggers = [logger for logger in trainer.loggers if isinstance(logger, Wandb)]
         if not loggers or not trainer.is_global_zero:
             return
-        rows = retrieve_examples(
-            pl_module.model, trainer.datamodule.examples("val", self.gallery), self.captions, self.k
-        )
-        table = wandb.Table(columns=["caption", "rank of its picture", *(f"picture {n + 1}" for n in range(self.k))])
+        modality = next(iter(pl_module.model.preprocess.media))
+        examples = trainer.datamodule.examples("val", self.gallery, modality)
+        rows = retrieve_examples(pl_module.model, examples, self.captions, self.k, modality)
+        noun, shown = SHOWN[modality]
+        table = wandb.Table(columns=["caption", f"rank of its {noun}", *(f"{noun} {n + 1}" for n in range(self.k))])
         for row in rows:
-            table.add_data(row.caption, row.rank, *(wandb.Image(image, caption=name) for image, name in row.found))
+            table.add_data(row.caption, row.rank, *(shown(medium, name) for medium, name in row.found))
         for logger in loggers:
             logger.experiment.log({"val/retrieved": table})

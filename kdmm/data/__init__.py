@@ -1,36 +1,56 @@
-"""Sources of images and captions, and the DataModule that makes batches of them."""
+"""Sources of pictures, sounds and captions, and the DataModule that makes batches of them."""
 
+from kdmm.data.audio_caps import AudioCaps
+from kdmm.data.audio_ref import AudioRef
+from kdmm.data.audio_text import AudioTextDataModule
 from kdmm.data.captioned import Captioned
+from kdmm.data.clotho import Clotho
 from kdmm.data.coco_captions import CocoCaptions
 from kdmm.data.digits import Digits
 from kdmm.data.emoji import Emoji
+from kdmm.data.esc50 import Esc50
+from kdmm.data.image_ref import ImageRef
 from kdmm.data.image_text import ImageTextDataModule
 from kdmm.data.labelled import Labelled
 from kdmm.data.movie_reviews import MovieReviews
+from kdmm.data.multimodal import MultimodalDataModule
 from kdmm.data.only import Only
 from kdmm.data.pair_table import PairTable
-from kdmm.data.sample import ImageRef, Sample
-from kdmm.data.source import Source
+from kdmm.data.sample import Sample
+from kdmm.data.sound_font import SoundFont
+from kdmm.data.source import ClassNames, Source
 from kdmm.data.texts import Texts, TextSource
+from kdmm.data.tux_paint import TuxPaint
+from kdmm.data.urban_sound import UrbanSound8K
 from kdmm.data.vocabulary import Vocabulary
 from kdmm.data.web_dataset import WebDataset
 from kdmm.data.without import Without
 
 __all__ = [
+    "AudioCaps",
+    "AudioRef",
+    "AudioTextDataModule",
     "Captioned",
+    "ClassNames",
+    "Clotho",
     "CocoCaptions",
     "Digits",
     "Emoji",
+    "Esc50",
     "ImageRef",
     "ImageTextDataModule",
     "Labelled",
     "MovieReviews",
+    "MultimodalDataModule",
     "Only",
     "PairTable",
     "Sample",
+    "SoundFont",
     "Source",
     "TextSource",
     "Texts",
+    "TuxPaint",
+    "UrbanSound8K",
     "Vocabulary",
     "WebDataset",
     "Without",

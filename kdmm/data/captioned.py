@@ -15,7 +15,7 @@ __all__ = ["Captioned"]
 
 
 class Captioned(ChangedTraining):
-    """Keeps the captions of a fraction of the train split's concepts; the other images stay, without theirs.
+    """Keeps the captions of a fraction of the train split's concepts; the other samples stay, without theirs.
 
     A larger fraction keeps what a smaller one keeps. The val and test splits are the source's own.
 
@@ -54,5 +54,5 @@ class Captioned(ChangedTraining):
         return [
             sample if has else replace(sample, captions=())
             for sample, has in zip(samples, captioned, strict=True)
-            if (has and self.keep == "all") or (not has and sample.image is not None)
+            if (has and self.keep == "all") or (not has and sample.media)
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdmm.data.sample import Sample
@@ -26,6 +26,11 @@ class ChangedTraining(Source):
     @abstractmethod
     def changed(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         """Return what remains of the training samples."""
+
+    @property
+    def classes(self) -> Mapping[str, tuple[str, ...]]:
+        """Those of the source."""
+        return self.source.classes
 
     @property
     def splits(self) -> tuple[Split, ...]:

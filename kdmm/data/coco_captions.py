@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdmm.data.sample import ImageRef, Sample
+from kdmm.data.image_ref import ImageRef
+from kdmm.data.sample import Sample
 from kdmm.data.source import SPLITS, Source, Split
 from kdmm.data.tables import existing_file
 from kdmm.errors import InputError, nearest

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from kdmm.data.sample import ImageRef, Sample
+from kdmm.data.image_ref import ImageRef
+from kdmm.data.sample import Sample
 from kdmm.data.source import SPLITS, Source, Split
 from kdmm.errors import InputError
 from kdmm.models.files import locate
@@ -45,6 +46,11 @@ class Digits(Source):
     def splits(self) -> tuple[Split, ...]:
         """All three."""
         return SPLITS
+
+    @property
+    def classes(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of the ``digit``."""
+        return {"digit": tuple("0123456789")}
 
     def describe(self, split: Split) -> dict[str, Any]:
         """Return the name and the fold."""

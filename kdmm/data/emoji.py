@@ -12,16 +12,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from kdmm.data.concept_folds import FOLDS, Place, check_fold, deal, split_of
 from kdmm.data.emoji_concepts import KINDS, concepts, kind
-from kdmm.data.sample import ImageRef, Sample
+from kdmm.data.image_ref import ImageRef
+from kdmm.data.sample import Sample
 from kdmm.data.source import SPLITS, Source, Split
 from kdmm.errors import InputError, nearest
-from kdmm.views import stable_hash
 
 __all__ = ["FOLDS", "Emoji"]
 
-FOLDS = 5
-VALIDATION_SHARE = 0.12
 SKIN_TONES = range(0x1F3FB, 0x1F3FF + 1)
 UNCATEGORIZED = "Uncategorized"  # newer than the table of categories
 INSTALL = 'pip install "kdmm[samples]"'
@@ -73,8 +72,7 @@ class Emoji(Source):
         self.groups = None if groups is None else tuple(groups)
         self.exclude = tuple(exclude)
         self.fold = fold
-        if not 0 <= fold < FOLDS:
-            raise InputError(f"Emoji.fold: {fold} given; the folds are 0 to {FOLDS - 1}.")
+        check_fold(fold, "Emoji.fold")
         _check_names("Emoji.exclude", self.exclude, KINDS)
         names = _package("emoji", "emoji").LANGUAGES
         _check_names("Emoji.languages", self.languages, names)
@@ -87,6 +85,11 @@ class Emoji(Source):
     def splits(self) -> tuple[Split, ...]:
         """All three."""
         return SPLITS
+
+    @property
+    def classes(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of the ``category``."""
+        return {"category": self.categories()}
 
     def describe(self, split: Split) -> dict[str, Any]:
         """Return the name and the fold."""
@@ -104,11 +107,6 @@ class Emoji(Source):
             emoji.config.load_language(language)
         classes = {name: number for number, name in enumerate(self.categories())}
         places = _places()
-        parts: dict[Split, set[int | str]] = {
-            "train": {fold for fold in range(FOLDS) if fold != self.fold},
-            "val": {"val"},
-            "test": {self.fold},
-        }
         return [
             Sample(
                 id=each.code,
@@ -119,7 +117,7 @@ class Emoji(Source):
                 origin=f"emoji {each.text} ({each.picture.name})",
             )
             for each in _catalogue()
-            if places[each.concept] in parts[split] and self._takes(each)
+            if split_of(places[each.concept], self.fold) == split and self._takes(each)
         ]
 
     def _takes(self, each: _Emoji) -> bool:
@@ -201,21 +199,15 @@ def _categories() -> Iterator[tuple[str, str]]:
 
 
 @lru_cache(maxsize=1)
-def _places() -> dict[str, int | str]:
-    """Return for each concept ``"val"`` or the fold in which it is tested.
+def _places() -> dict[str, Place]:
+    """Return where each concept is tested or validated.
 
-    Concepts are ranked by a hash, which needs no generator. Those for testing are dealt out by size, the largest first
-    and to and fro, so that the folds hold nearly equal numbers of pictures. Concepts that are left out by default are
-    ranked and dealt by themselves, and skin tones do not count: no setting moves a concept.
+    Concepts that are left out by default are dealt by themselves, and skin tones do not count: no setting moves a
+    concept.
     """
     sizes = Counter(each.concept for each in _catalogue() if not each.has_skin_tone)
     default = {each.concept for each in _catalogue() if not each.kind}
-    places: dict[str, int | str] = {}
+    places: dict[str, Place] = {}
     for some in (default, set(sizes) - default):
-        ranked = sorted(some, key=lambda concept: stable_hash("emoji split", concept))
-        validation = round(VALIDATION_SHARE * len(ranked))
-        places.update(dict.fromkeys(ranked[:validation], "val"))
-        by_size = sorted(ranked[validation:], key=lambda concept: -sizes[concept])
-        deal = [*range(FOLDS), *reversed(range(FOLDS))]
-        places.update({concept: deal[number % len(deal)] for number, concept in enumerate(by_size)})
+        places.update(deal({concept: sizes[concept] for concept in some}, "emoji split"))
     return places

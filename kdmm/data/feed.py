@@ -128,10 +128,12 @@ class Indexed(Feed):
         return self._samples
 
     def describe(self) -> dict[str, int]:
-        """Count samples, images, captions and concepts."""
+        """Count samples, pictures, sounds, captions and concepts."""
+        sounds = sum(sample.audio is not None for sample in self._samples)
         return {
             "samples": len(self),
             "images": sum(sample.image is not None for sample in self._samples),
+            **({"sounds": sounds} if sounds else {}),
             "captions": sum(len(sample.captions) for sample in self._samples),
             "concepts": len({sample.id if sample.group is None else sample.group for sample in self._samples}),
         }

@@ -143,7 +143,7 @@ class EvaluationLoader(Loader):
 
 
 class ViewLoader(Loader):
-    """Chosen views of every image, once, in a fixed order: what a precomputed teacher looks at.
+    """Chosen views of every picture or sound, once, in a fixed order: what a precomputed teacher looks at.
 
     Args:
         maker: answers the requests, for one model called `MODEL`.
@@ -155,6 +155,6 @@ class ViewLoader(Loader):
         super().__init__(maker, plan, workers, persistent=False)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield batches with the model's image on top; one of skipped samples alone is passed over."""
+        """Yield batches with what the model reads on top; one of skipped samples alone is passed over."""
         for batch in self.batches(pass_over_skipped=True):
             yield {**batch, **batch.pop(MODEL)}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from kdmm.data.sample import Sample
@@ -13,7 +12,7 @@ __all__ = ["Only"]
 
 
 class Only(Source):
-    """The images of a source without their captions, or its texts without their images.
+    """One modality of a source: its images without their captions, say, or its sounds without their pictures.
 
     Samples that lack the modality are left out.
 
@@ -22,12 +21,17 @@ class Only(Source):
         modality: what is kept.
     """
 
-    def __init__(self, source: Source, modality: Literal["image", "text"]) -> None:
+    def __init__(self, source: Source, modality: Literal["image", "text", "audio"]) -> None:
         self.source = source
         self.modality = modality
 
     def __str__(self) -> str:
         return f"Only({self.source}, {self.modality!r})"
+
+    @property
+    def classes(self) -> Mapping[str, tuple[str, ...]]:
+        """Those of the source."""
+        return self.source.classes
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -36,7 +40,4 @@ class Only(Source):
 
     def read(self, split: Split) -> Sequence[Sample]:
         """Take the modality of each sample."""
-        samples = self.source.samples(split)
-        if self.modality == "image":
-            return [replace(sample, captions=()) for sample in samples if sample.image is not None]
-        return [replace(sample, image=None) for sample in samples if sample.captions]
+        return [sample.only(self.modality) for sample in self.source.samples(split) if sample.has(self.modality)]

@@ -1,4 +1,4 @@
-"""Image-text pairs from a table: CSV, TSV, JSONL or Parquet."""
+"""Pictures or sounds with their captions from a table: CSV, TSV, JSONL or Parquet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdmm.data.sample import ImageRef, Sample
+from kdmm.data.audio_ref import AudioRef
+from kdmm.data.distinct import distinct
+from kdmm.data.image_ref import ImageRef
+from kdmm.data.sample import Sample
 from kdmm.data.source import SPLITS, Source, Split, check_ids
 from kdmm.data.tables import Table, read_table
 from kdmm.errors import InputError, nearest
@@ -15,27 +18,29 @@ from kdmm.errors import InputError, nearest
 __all__ = ["PairTable"]
 
 OTHER_NAMES: dict[str, Split] = {"validation": "val", "valid": "val", "dev": "val"}
-BYTES, PATH = "bytes", "path"  # what Hugging Face's data sets call the two fields of an image
+BYTES, PATH = "bytes", "path"  # what Hugging Face's data sets call the two fields of an image or a sound
 
 
 class PairTable(Source):
-    """A row is an image with its captions; without an image a text alone, without a caption an image alone.
+    """A row is an image, a sound or both, with captions; each of the three may be missing, but not all.
 
-    The file is read into memory, in Parquet with the images' bytes; take :class:`kdmm.data.WebDataset` for more than
+    The file is read into memory, in Parquet with the media's bytes; take :class:`kdmm.data.WebDataset` for more than
     fits.
 
     Args:
         path: a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file.
         image: the column with a path, relative to ``root``, or with the file's bytes (Parquet, also as Hugging Face's
-            ``{bytes, path}``). ``None``: texts alone.
-        caption: the column with the caption or a list of them (JSONL, Parquet), or several columns. ``None``: images
-            alone.
+            ``{bytes, path}``). ``None``: no images.
+        caption: the column with the caption or a list of them (JSONL, Parquet), or several columns. ``None``: no
+            captions.
         id: the column with the ids; ``None`` takes the row's number.
         split: the column with ``train``, ``val`` or ``test``; ``None`` makes the whole table the train split.
         group: the column with the concept that the row shows, if any.
         labels: columns with class numbers.
-        root: the folder that image paths are relative to; ``None`` takes the table's.
+        root: the folder that paths are relative to; ``None`` takes the table's.
         separator: between the columns of a text file that is not called ``.csv`` or ``.tsv``, or differs from it.
+        audio: the column with a sound's path or the file's bytes, as for ``image``. ``None``: no sounds. A table of
+            sounds alone has ``image: null`` too.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class PairTable(Source):
         labels: Sequence[str] = (),
         root: str | Path | None = None,
         separator: str | None = None,
+        audio: str | None = None,
     ) -> None:
         self.path = Path(path)
         self.image = image
@@ -59,8 +65,9 @@ class PairTable(Source):
         self.labels = tuple(labels)
         self.root = self.path.parent if root is None else Path(root)
         self.separator = separator
-        if image is None and not self.captions:
-            raise InputError("PairTable: image and caption are both null; name a column for one of them.")
+        self.audio = audio
+        if image is None and audio is None and not self.captions:
+            raise InputError("PairTable: image, audio and caption are all null; name a column for one of them.")
 
     def __str__(self) -> str:
         return f"PairTable({str(self.path)!r})"
@@ -76,7 +83,7 @@ class PairTable(Source):
 
     @cached_property
     def _by_split(self) -> dict[Split, list[Sample]]:
-        wanted = [self.image, *self.captions, self.id, self.split, self.group, *self.labels]
+        wanted = [self.image, self.audio, *self.captions, self.id, self.split, self.group, *self.labels]
         names = list(dict.fromkeys(name for name in wanted if name is not None))
         table = read_table(self.path, names, self.separator, "PairTable.path")
         samples = [self._sample(table, row) for row in range(table.rows)]
@@ -101,23 +108,29 @@ class PairTable(Source):
 
     def _sample(self, table: Table, row: int) -> Sample:
         origin = table.origin(row)
-        image = None if self.image is None else self._image(table.columns[self.image][row], origin)
-        captions = [text for name in self.captions for text in _texts(table.columns[name][row], name, origin)]
-        if image is None and not captions:
-            raise InputError(f"{origin} has neither an image nor a caption. Remove the row.")
+        image = self._content(table, self.image, row)
+        audio = self._content(table, self.audio, row)
+        captions = distinct(text for name in self.captions for text in _texts(table.columns[name][row], name, origin))
+        if image is None and audio is None and not captions:
+            raise InputError(f"{origin} has neither an image nor a sound nor a caption. Remove the row.")
         return Sample(
             id=str(row + 1) if self.id is None else _id(table.columns[self.id][row], origin),
-            image=image,
-            captions=tuple(dict.fromkeys(captions)),
+            image=None if image is None else ImageRef(*image),
+            captions=captions,
             group=None if self.group is None else _group(table.columns[self.group][row]),
             labels={name: _label(table.columns[name][row], name, origin) for name in self.labels},
             origin=origin,
+            audio=None if audio is None else AudioRef(*audio),
         )
 
-    def _image(self, value: Any, origin: str) -> ImageRef | None:
+    def _content(self, table: Table, column: str | None, row: int) -> tuple[str, Any] | None:
+        """Return the path and the bytes, if there are any, of the file that a row's cell names or holds."""
+        if column is None:
+            return None
+        value = table.columns[column][row]
         data, path = (value.get(BYTES), value.get(PATH)) if isinstance(value, dict) else (None, value)
         if isinstance(path, str) and data is None:
-            return ImageRef(str(self.root / path)) if path.strip() else None
+            return (str(self.root / path), None) if path.strip() else None
         if data is None and path is not None:
             data, path = path, None
         if data is None:
@@ -126,9 +139,9 @@ class PairTable(Source):
             memoryview(data)
         except TypeError:
             raise InputError(
-                f"{origin}: the image column {self.image!r} holds {_show(data)}; a path or a file's bytes are needed."
+                f"{table.origin(row)}: the column {column!r} holds {_show(data)}; a path or a file's bytes are needed."
             ) from None
-        return ImageRef(str(path or "bytes"), data)
+        return str(path or "bytes"), data
 
 
 def _texts(value: Any, column: str, origin: str) -> Iterator[str]:
@@ -139,8 +152,7 @@ def _texts(value: Any, column: str, origin: str) -> Iterator[str]:
             raise InputError(
                 f"{origin}: the caption column {column!r} holds {_show(text)}; text or a list of texts is needed."
             )
-        if text.strip():
-            yield text.strip()
+        yield text
 
 
 def _id(value: Any, origin: str) -> str:

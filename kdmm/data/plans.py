@@ -113,17 +113,20 @@ class EvaluationPlan(Plan):
 
 
 class ViewPlan(Plan):
-    """Source by source and view by view, the samples that have an image, all of them on every rank.
+    """Source by source and view by view, the samples that have a modality, all of them on every rank.
 
     Args:
         samples: by source.
+        modality: that the samples have.
         views: their numbers.
         batch_size: of a batch.
     """
 
-    def __init__(self, samples: Mapping[str, Sequence[Sample]], views: Sequence[int], batch_size: int) -> None:
+    def __init__(
+        self, samples: Mapping[str, Sequence[Sample]], modality: str, views: Sequence[int], batch_size: int
+    ) -> None:
         self.rows = {
-            name: [row for row, sample in enumerate(some) if sample.image is not None] for name, some in samples.items()
+            name: [row for row, sample in enumerate(some) if sample.has(modality)] for name, some in samples.items()
         }
         self.views = views
         self.batch_size = batch_size

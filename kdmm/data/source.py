@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from kdmm.data.feed import Feed, Indexed
 from kdmm.data.sample import Sample
-from kdmm.errors import InputError
+from kdmm.errors import InputError, nearest
 
-__all__ = ["SPLITS", "Source", "Split", "check_ids"]
+__all__ = ["SPLITS", "ClassNames", "Source", "Split", "check_ids"]
 
 Split: TypeAlias = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -63,14 +63,33 @@ class Source(ABC):
         """
         return {"source": str(self)}
 
+    @property
+    def classes(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of the classes by label, in the order of their numbers; of a label that is not in it, none."""
+        return {}
+
+    def class_names(self, label: str) -> tuple[str, ...]:
+        """Return the names of a label's classes, in the order of their numbers.
+
+        Raises:
+            InputError: the source has no names for such a label.
+        """
+        classes = self.classes
+        if label not in classes:
+            raise InputError(
+                f"{self} names no classes of a label {label!r}; it does of {', '.join(classes) or 'none'}."
+                + nearest(label, classes)
+            )
+        return classes[label]
+
     def check_split(self, split: Split) -> None:
         """Refuse a split that the source lacks."""
         if split not in self.splits:
             raise InputError(f"{self} has no {split} split; it has {', '.join(self.splits) or 'none'}.")
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = vars(type(self))
-        return {name: value for name, value in vars(self).items() if not isinstance(kept.get(name), cached_property)}
+        kind = type(self)
+        return {n: value for n, value in vars(self).items() if not isinstance(getattr(kind, n, None), cached_property)}
 
     def __str__(self) -> str:
         return type(self).__name__
@@ -86,3 +105,13 @@ def check_ids(samples: Sequence[Sample], source: str) -> None:
                 f"{source}: the id {sample.id!r} stands at {other.origin} and at {sample.origin}. Give every sample "
                 "its own id, or no id column to number the rows."
             )
+
+
+def ClassNames(source: Source, label: str) -> tuple[str, ...]:  # noqa: N802  named in YAML like a class
+    """Return the names of a label's classes, for a YAML to name where a metric asks for them.
+
+    Args:
+        source: that has the label.
+        label: such as ``category``.
+    """
+    return source.class_names(label)

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from kdmm.data.audio_ref import AudioRef
+from kdmm.data.distinct import distinct
 from kdmm.data.feed import EVAL_PASS, Feed, Turn
-from kdmm.data.sample import BadSample, ImageRef, Sample
+from kdmm.data.image_ref import ImageRef
+from kdmm.data.sample import BadSample, Sample
 from kdmm.data.shards import read_shard
 from kdmm.errors import InputError
 from kdmm.views import stable_hash
@@ -19,6 +22,7 @@ from kdmm.views import stable_hash
 __all__ = ["Stream"]
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
+SOUNDS = ("flac", "wav", "ogg", "mp3")
 
 
 @dataclass(frozen=True)
@@ -152,10 +156,12 @@ class Stream(Feed):
         except (ValueError, TypeError) as error:
             return BadSample(name, origin, f"the caption cannot be read: {error}")
         image = next((ImageRef(f"{key}.{ending}", found[ending]) for ending in IMAGES if ending in found), None)
-        if image is None and not captions:
+        audio = next((AudioRef(f"{key}.{ending}", found[ending]) for ending in SOUNDS if ending in found), None)
+        if image is None and audio is None and not captions:
             endings = ", ".join(ending for ending in found if not ending.startswith("__"))
-            return BadSample(name, origin, f"there is neither an image nor a caption, only files ending in {endings}")
-        return Sample(name, image, captions, origin=origin)
+            reason = f"there is neither an image nor a sound nor a caption, only files ending in {endings}"
+            return BadSample(name, origin, reason)
+        return Sample(name, image, captions, origin=origin, audio=audio)
 
 
 class _Cursor:
@@ -208,4 +214,4 @@ def _captions(found: Mapping[str, Any], key: str) -> tuple[str, ...]:
         texts += value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError(f"{key!r} is neither text nor a list of texts")
-    return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
+    return distinct(texts)

@@ -1,4 +1,4 @@
-"""WebDataset shards: tars of images and captions, read from front to back, for data that does not fit in memory."""
+"""WebDataset shards: tars of images, sounds and captions, read from front to back, for what does not fit in memory."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ __all__ = ["WebDataset"]
 class WebDataset(Source):
     """Shards in WebDataset's form (https://github.com/webdataset/webdataset): ``.tar`` files, or by http(s).
 
-    A sample is the files of one name: ``.jpg``, ``.jpeg``, ``.png`` or ``.webp``, and ``.txt`` or ``.json`` with the
-    caption, or a list of them, under ``caption``. Its id is the shard's file name and its own.
+    A sample is the files of one name: ``.jpg``, ``.jpeg``, ``.png`` or ``.webp``; ``.flac``, ``.wav``, ``.ogg`` or
+    ``.mp3``; and ``.txt`` or ``.json`` with the caption, or a list of them, under ``caption``. Its id is the shard's
+    file name and its own.
 
     Shards are dealt out to processes and to their workers, anew for every pass, and samples are shuffled in a buffer.
     Which samples a batch holds depends on the number of workers too, so a run is resumed with the same number. A worker

@@ -20,7 +20,7 @@ class Without(ChangedTraining):
 
     Unpaired text from a large collection is likely to hold captions that are measured on: a caption is left out when
     such a one occurs in it, as whole words in their order, whatever the case and punctuation. A caption that the
-    other source also has for training stays. A sample without an image that loses its last caption is left out.
+    other source also has for training stays. A sample of text alone that loses its last caption is left out.
 
     Args:
         source: whose samples are taken.
@@ -42,7 +42,7 @@ class Without(ChangedTraining):
         kept = []
         for sample in samples:
             captions = tuple(caption for caption in sample.captions if not _holds(caption, measured, longest))
-            if captions or sample.image is not None:
+            if captions or sample.media:
                 kept.append(sample if captions == sample.captions else replace(sample, captions=captions))
         return kept
 

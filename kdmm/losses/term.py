@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from kdmm.distributed import global_mean
 from kdmm.errors import InputError, nearest
-from kdmm.outputs import Batch, Outputs, present, read
+from kdmm.outputs import Batch, Outputs, present, read, scalar_name
 from kdmm.targets import Described
 
 __all__ = [
     "SampleTerm",
     "Term",
     "all_true",
+    "bias_of",
     "both_present",
     "checked_choice",
     "checked_number",
@@ -147,12 +148,19 @@ def checked_temperature(setting: str, value: float | int | None) -> float | int 
     return value
 
 
-def scale_of(outputs: Outputs, temperature: float | int | None, whose: str) -> Float[Tensor, ""] | float:
-    """Return what cosines are multiplied with: 1 / temperature if set, else the model's own ``logit_scale``.
+def scale_of(
+    outputs: Outputs, temperature: float | int | None, whose: str, pair: tuple[str, str]
+) -> Float[Tensor, ""] | float:
+    """Return what a pair's cosines are multiplied with: 1 / temperature if set, else the model's own ``logit_scale``.
 
     ``logit_scale`` arrives exponentiated and clamped: that is the model's business.
     """
-    return read(outputs, "logit_scale", whose) if temperature is None else 1.0 / temperature
+    return read(outputs, scalar_name(outputs, "logit_scale", pair), whose) if temperature is None else 1.0 / temperature
+
+
+def bias_of(outputs: Outputs, whose: str, pair: tuple[str, str]) -> Float[Tensor, ""]:
+    """Return what is added to a pair's scaled cosines: the model's own ``logit_bias``."""
+    return read(outputs, scalar_name(outputs, "logit_bias", pair), whose)
 
 
 def both_present(first: Outputs, first_name: str, second: Outputs, second_name: str) -> Bool[Tensor, "B"]:

@@ -1,10 +1,22 @@
-"""What is measured: retrieval, zero-shot classification, agreement with the teacher, retention of its quality."""
+"""What is measured: retrieval, classification, the modality gap, agreement with the teacher, what is kept of it."""
 
 from kdmm.metrics.accuracy import Accuracy
 from kdmm.metrics.agreement import Agreement
+from kdmm.metrics.all_pairs import AllPairs
 from kdmm.metrics.functional import retention
+from kdmm.metrics.modality_gap import ModalityGap
 from kdmm.metrics.retrieval import Retrieval
 from kdmm.metrics.sample_metric import SampleMetric
 from kdmm.metrics.zero_shot import TEMPLATES, ZeroShot
 
-__all__ = ["TEMPLATES", "Accuracy", "Agreement", "Retrieval", "SampleMetric", "ZeroShot", "retention"]
+__all__ = [
+    "TEMPLATES",
+    "Accuracy",
+    "Agreement",
+    "AllPairs",
+    "ModalityGap",
+    "Retrieval",
+    "SampleMetric",
+    "ZeroShot",
+    "retention",
+]

@@ -1,39 +1,65 @@
 """Models: anything with ``forward(batch) -> Outputs`` and ``.preprocess``."""
 
 from kdmm.models.artifact import load_model, save_model
+from kdmm.models.audio import AstLogMel, ClapLogMel, LibrosaLogMel, LogMel, Waveform, WhisperLogMel
+from kdmm.models.audio.aisfx import AiSfx
+from kdmm.models.audio.clap import Clap, ClapAudio, ClapText
+from kdmm.models.audio.mel_cnn import MelCNN
+from kdmm.models.audio.timm_audio import TimmAudio
+from kdmm.models.audio.transformers_audio import TransformersAudio
 from kdmm.models.classifier import Classifier
 from kdmm.models.conv_image import ConvImage
 from kdmm.models.dual_encoder import DualEncoder
-from kdmm.models.embed import embed_images, embed_texts
+from kdmm.models.embed import embed_images, embed_media, embed_sounds, embed_texts
 from kdmm.models.inherited import Inherited
+from kdmm.models.masked import Masked
 from kdmm.models.open_clip import OpenClip
 from kdmm.models.plain import Plain
 from kdmm.models.preprocess import ImageTransform, OpenClipTokens, Preprocess, TransformerTokens
+from kdmm.models.shared_space import SharedSpace
 from kdmm.models.tapped import Tapped, retapped, untapped, untapped_tree
 from kdmm.models.taps import Tap
-from kdmm.models.towers import BagOfTokens, ImageTower, TextTower, TimmImage, TransformerText
+from kdmm.models.towers import AudioTower, BagOfTokens, ImageTower, TextTower, TimmImage, TransformerText
 from kdmm.models.twice import Twice
 
 __all__ = [
+    "AiSfx",
+    "AstLogMel",
+    "AudioTower",
     "BagOfTokens",
+    "Clap",
+    "ClapAudio",
+    "ClapLogMel",
+    "ClapText",
     "Classifier",
     "ConvImage",
     "DualEncoder",
     "ImageTower",
     "ImageTransform",
     "Inherited",
+    "LibrosaLogMel",
+    "LogMel",
+    "Masked",
+    "MelCNN",
     "OpenClip",
     "OpenClipTokens",
     "Plain",
     "Preprocess",
+    "SharedSpace",
     "Tap",
     "Tapped",
     "TextTower",
+    "TimmAudio",
     "TimmImage",
     "TransformerText",
     "TransformerTokens",
+    "TransformersAudio",
     "Twice",
+    "Waveform",
+    "WhisperLogMel",
     "embed_images",
+    "embed_media",
+    "embed_sounds",
     "embed_texts",
     "load_model",
     "retapped",

@@ -1,9 +1,9 @@
-"""Embedding pictures and captions with any model that says how it reads them."""
+"""Embedding pictures, sounds and captions with any model that says how it reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -11,9 +11,10 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from kdmm.errors import InputError
+from kdmm.models.audio.clip import AudioClip
 from kdmm.models.preprocess import Preprocess
 
-__all__ = ["embed_images", "embed_texts"]
+__all__ = ["embed_images", "embed_media", "embed_sounds", "embed_texts"]
 
 
 def embed_images(model: nn.Module, images: Sequence[Image], batch_size: int = 64) -> Float[Tensor, "N D"]:
@@ -24,14 +25,37 @@ def embed_images(model: nn.Module, images: Sequence[Image], batch_size: int = 64
         images: of any size and mode.
         batch_size: pictures at a time.
     """
-    transform = cast(Preprocess, model.preprocess).image
+    return embed_media(model, "image", [image.convert("RGB") for image in images], batch_size)
+
+
+def embed_sounds(model: nn.Module, sounds: Sequence[AudioClip], batch_size: int = 64) -> Float[Tensor, "N D"]:
+    """Embed N sounds.
+
+    Args:
+        model: gives ``audio``.
+        sounds: of any rate, length and number of channels.
+        batch_size: sounds at a time.
+    """
+    return embed_media(model, "audio", sounds, batch_size)
+
+
+def embed_media(model: nn.Module, modality: str, media: Sequence[Any], batch_size: int = 64) -> Float[Tensor, "N D"]:
+    """Embed N pictures or sounds.
+
+    Args:
+        model: gives the modality.
+        modality: ``image`` or ``audio``.
+        media: of that modality.
+        batch_size: of them at a time.
+
+    Raises:
+        InputError: the model does not read them, or there are none.
+    """
+    transform = cast(Preprocess, model.preprocess).media.get(modality)
     if transform is None:
-        raise InputError(f"{type(model).__name__} reads no pictures.")
-    return _embed(
-        model,
-        "image",
-        [torch.stack([transform(i.convert("RGB")) for i in part]) for part in _parts(images, batch_size)],
-    )
+        raise InputError(f"{type(model).__name__} reads no {'pictures' if modality == 'image' else modality}.")
+    parts = _parts(media, batch_size)
+    return _embed(model, modality, [torch.stack([transform(each) for each in part]) for part in parts])
 
 
 def embed_texts(model: nn.Module, texts: Sequence[str], batch_size: int = 256) -> Float[Tensor, "N D"]:

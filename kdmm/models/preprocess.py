@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +18,18 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from kdmm.errors import InputError
+from kdmm.models.audio.clip import AudioClip
 from kdmm.models.files import locate
 
-__all__ = ["ImagePreprocess", "ImageTransform", "OpenClipTokens", "Preprocess", "TextPreprocess", "TransformerTokens"]
+__all__ = [
+    "AudioPreprocess",
+    "ImagePreprocess",
+    "ImageTransform",
+    "OpenClipTokens",
+    "Preprocess",
+    "TextPreprocess",
+    "TransformerTokens",
+]
 
 REMEMBERED_TEXTS = 200_000  # about 100 MB of short captions
 
@@ -31,15 +40,34 @@ TextPreprocess = Callable[[list[str]], Tensor]
 """N captions to (N, T) int64 token ids, padded. Compared with ``==`` and hashed."""
 
 
+AudioPreprocess = Callable[[AudioClip], Tensor]
+"""One sound to a waveform (T,) float32, T the same for all. Compared with ``==`` and hashed."""
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """A model's own preprocessing, by modality. ``None``: the model does not read that modality from the batch.
 
-    The two callables are picklable and hashable, and equal when they compute the same.
+    The callables are picklable and hashable, and equal when they compute the same.
     """
 
     image: ImagePreprocess | None = None
     text: TextPreprocess | None = None
+    audio: AudioPreprocess | None = None
+
+    @property
+    def media(self) -> dict[str, Callable[[Any], Tensor]]:
+        """What is done to one sample at a time, by modality: all but text."""
+        read = {"image": self.image, "audio": self.audio}
+        return {modality: each for modality, each in read.items() if each is not None}
+
+    def only(self, *modalities: str) -> Preprocess:
+        """Return the part for these modalities."""
+        return Preprocess(**{each.name: getattr(self, each.name) for each in fields(self) if each.name in modalities})
+
+    def without(self, *modalities: str) -> Preprocess:
+        """Return the part for all other modalities."""
+        return self.only(*(each.name for each in fields(self) if each.name not in modalities))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 from kdmm.errors import InputError
 from kdmm.losses import Objective
-from kdmm.models import DualEncoder, Preprocess
+from kdmm.models import Preprocess, SharedSpace
 from kdmm.modules.base import TrainingModule
 from kdmm.modules.optim import Optimization
 from kdmm.outputs import Batch, Outputs
@@ -59,7 +59,7 @@ class TeacherModule(TrainingModule):
         objective: hard terms and their weights. They read the model as their ``student``: it is the one in training.
         optimization: the optimizer and its schedule.
         metrics: as for :class:`TrainingModule`.
-        features: computes the features of the locked towers (``DualEncoder.freeze``) once before training instead of in
+        features: computes the features of the locked towers (``freeze``) once before training instead of in
             every epoch; ``None`` runs the towers in every step.
 
     Raises:
@@ -81,10 +81,10 @@ class TeacherModule(TrainingModule):
         self.features = features
         self.locked: tuple[str, ...] = ()
         if features is not None:
-            if not isinstance(teacher, DualEncoder) or not teacher.freeze:
+            if not isinstance(teacher, SharedSpace) or not teacher.freeze:
                 raise InputError(
                     "TeacherModule.features: the teacher has no locked towers whose features could be computed "
-                    "beforehand. Leave `features` out, or lock towers with `DualEncoder.freeze`."
+                    "beforehand. Leave `features` out, or lock towers with `freeze` of DualEncoder or SharedSpace."
                 )
             self.locked = teacher.freeze
 
@@ -96,13 +96,7 @@ class TeacherModule(TrainingModule):
     @property
     def preprocess(self) -> dict[str, Preprocess]:
         """What the towers that run read; the locked ones' features are looked up."""
-        whole = cast(Preprocess, self.teacher.preprocess)
-        return {
-            "teacher": Preprocess(
-                image=None if "image" in self.locked else whole.image,
-                text=None if "text" in self.locked else whole.text,
-            )
-        }
+        return {"teacher": cast(Preprocess, self.teacher.preprocess).without(*self.locked)}
 
     @property
     def online_preprocess(self) -> dict[str, Preprocess]:
@@ -121,12 +115,8 @@ class TeacherModule(TrainingModule):
     def on_fit_start(self) -> None:
         """Compute the locked towers' features, now that the device is known."""
         if self.features is not None:
-            whole = cast(Preprocess, self.teacher.preprocess)
-            wanted = Preprocess(
-                image=whole.image if "image" in self.locked else None,
-                text=whole.text if "text" in self.locked else None,
-            )
-            data, model = self.dynamic_trainer.datamodule, cast(DualEncoder, self.teacher)
+            wanted = cast(Preprocess, self.teacher.preprocess).only(*self.locked)
+            data, model = self.dynamic_trainer.datamodule, cast(SharedSpace, self.teacher)
             self.features.prepare(data, ("train", "val"), model.towers, wanted, model.features)
 
     def outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:

@@ -70,6 +70,11 @@ class TrainingModule(pl.LightningModule, ABC):
         return {self.role: self.model.preprocess}
 
     @property
+    def reader(self) -> nn.Module:
+        """The model whose text tower makes a classifier of class names."""
+        return self.model
+
+    @property
     def online_preprocess(self) -> dict[str, Any]:
         """What each model reads when none of them has answered beforehand, by its name in a batch."""
         return self.preprocess
@@ -168,7 +173,7 @@ class TrainingModule(pl.LightningModule, ABC):
         """Let the metrics look at the text tower as it is now; one of another package looks at nothing."""
         for metric in self._metrics():
             if isinstance(metric, SampleMetric):
-                metric.prepare(lambda texts: embed_texts(self.model, texts))
+                metric.prepare(lambda texts: embed_texts(self.reader, texts))
 
     def on_validation_epoch_start(self) -> None:
         """Prepare the metrics."""

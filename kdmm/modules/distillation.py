@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from torch import nn
 from torchmetrics import Metric
 
 from kdmm.losses import Objective
 from kdmm.metrics import Agreement, Retrieval
+from kdmm.models import Preprocess
 from kdmm.modules.base import TrainingModule
 from kdmm.modules.optim import Optimization
 from kdmm.outputs import Batch, Outputs
-from kdmm.teachers import Absent, Teacher
+from kdmm.teachers import Absent, Frozen, Teacher
 
 __all__ = ["DistillationModule"]
 
@@ -63,6 +64,13 @@ class DistillationModule(TrainingModule):
     def preprocess(self) -> dict[str, Any]:
         """The student's preprocessing and the teacher's."""
         return {"student": self.student.preprocess, **self.teacher.preprocesses}
+
+    @property
+    def reader(self) -> nn.Module:
+        """The student, or the running teacher of a student without a text tower, which shares its space."""
+        running = self.teacher.online()
+        reads_none = cast(Preprocess, self.student.preprocess).text is None
+        return running.model if reads_none and isinstance(running, Frozen) else self.student
 
     @property
     def online_preprocess(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from kdmm import config as configuration
 from kdmm.config import Config
 from kdmm.errors import InputError
 
-__all__ = ["CHECKPOINTS", "CONFIG", "claim", "opened"]
+__all__ = ["CHECKPOINTS", "CONFIG", "begun", "claim", "opened"]
 
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
@@ -37,6 +37,18 @@ def claim(folder: Path, settings: Config, resume: bool, overwrite: bool) -> Path
             f"The run {folder} exists. Go on with it by --resume, replace it by --overwrite, or set another `name=`."
         )
     return None
+
+
+def begun(folder: Path, settings: Config) -> bool:
+    """Return whether a run of these settings was begun.
+
+    Raises:
+        InputError: one with other settings was.
+    """
+    if not (folder / CONFIG).is_file():
+        return False
+    _check_same(folder, settings)
+    return True
 
 
 @contextmanager

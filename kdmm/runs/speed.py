@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdmm.analysis import RunRecord, Speeds, images_per_second
+from kdmm.analysis import RunRecord, Speeds, samples_per_second
 from kdmm.models import load_model
 from kdmm.teachers import model_file
 
@@ -22,7 +22,7 @@ CALLS = 5  # of each model at least, two of them before the clock runs: what the
 def measure_speed(folders: Sequence[Path], seconds: float = SECONDS, allow: tuple[str, ...] = ()) -> Speeds:
     """Measure one model of each experiment, in turns in this process, on the accelerator if there is one.
 
-    A model that cannot be loaded or fed pictures is remarked on and left out.
+    A model that cannot be loaded or fed is remarked on and left out.
 
     Args:
         folders: of finished runs; the first of each experiment is measured.
@@ -33,7 +33,7 @@ def measure_speed(folders: Sequence[Path], seconds: float = SECONDS, allow: tupl
     device = torch.device("cpu") if accelerator is None else accelerator
     where = f"{device.type} with {torch.get_num_threads()} threads" if accelerator is None else device.type
     models: dict[str, nn.Module] = {}
-    one_picture_s: dict[str, float] = {}
+    one_sample_s: dict[str, float] = {}
     remarks: dict[str, str] = {}
     for folder in folders:
         group = RunRecord.read(folder).group
@@ -41,14 +41,14 @@ def measure_speed(folders: Sequence[Path], seconds: float = SECONDS, allow: tupl
             continue
         try:
             model = load_model(model_file(folder), allow=allow).to(device)
-            one_picture_s[group] = 1 / images_per_second({group: model}, batch_size=1, repeats=1).images_per_s[group]
+            one_sample_s[group] = 1 / samples_per_second({group: model}, batch_size=1, repeats=1).samples_per_s[group]
             models[group] = model
         except Exception as error:  # a model of the user's own may fail with anything, and others are to be measured
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            remarks[group] = f"{group}: images/s was not measured: {reason}"
+            remarks[group] = f"{group}: samples/s was not measured: {reason}"
     if not models:
         return Speeds({}, tuple(remarks.values()), "")
-    fitting = int(seconds / (CALLS * sum(one_picture_s.values())))
+    fitting = int(seconds / (CALLS * sum(one_sample_s.values())))
     batch_size = max(1, min(BATCH_SIZE, fitting))
-    found = images_per_second(models, batch_size, seconds=seconds)
-    return Speeds(found.images_per_s, tuple(remarks.values()), f"{batch_size} pictures at a time on {where}")
+    found = samples_per_second(models, batch_size, seconds=seconds)
+    return Speeds(found.samples_per_s, tuple(remarks.values()), f"{batch_size} samples at a time on {where}")

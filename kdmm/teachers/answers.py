@@ -25,7 +25,7 @@ from kdmm.views import EVAL_VIEW
 
 __all__ = ["Answers", "Encode", "ViewSource"]
 
-TEXTS_A_PICTURE = 8  # a caption costs far less memory than a picture: so many more are answered at a time
+TEXTS_A_MEDIUM = 8  # a caption costs far less memory than a picture or sound: so many more are answered at a time
 KEYS = "keys"  # the name of the table of keys, JSON as bytes, beside the answers
 
 Encode = Callable[[str, Tensor], Tensor]
@@ -50,17 +50,17 @@ class ViewSource(Protocol):
     def views_loader(
         self, split: str, views: Iterable[int], preprocess: Preprocess, batch_size: int
     ) -> Iterable[Mapping[str, Any]]:
-        """Every sample that has an image, under each view, in a fixed order."""
+        """Every sample that has the one medium of ``preprocess``, under each view, in a fixed order."""
 
 
 class Answers:
-    """Tables of answers by (sample id, view) for pictures and by the text itself for captions, never by position.
+    """Tables of answers, by (sample id, view) for pictures and sounds and by the text itself for captions.
 
     Args:
-        views: K, how many views of each training image; the DataModule's own ``views``.
+        views: K, how many views of each training picture or sound; the DataModule's own ``views``.
         store: a folder that keeps the answers for later runs, in a file named by a fingerprint of the network's weights
             and preprocessing, the augmentation, the sample ids and the captions; ``None`` keeps them in memory.
-        batch_size: pictures at a time, and eighths of the captions.
+        batch_size: pictures or sounds at a time, and eighths of the captions.
         precision: that the network runs in; answers are float32.
     """
 
@@ -101,7 +101,7 @@ class Answers:
             InputError: the DataModule has another number of views.
         """
         splits = list(splits)
-        if "train" in splits and preprocess.image is not None and data.views != self.views:
+        if "train" in splits and preprocess.media and data.views != self.views:
             raise InputError(
                 f"views: the DataModule has `views: {'null' if data.views is None else data.views}`, and what is "
                 f"answered beforehand (by Precomputed, or by the `features` of TeacherModule) has `views: {self.views}`"
@@ -126,8 +126,8 @@ class Answers:
         else:
             context = nullcontext() if self.precision == "float32" else torch.autocast(device.type, torch.bfloat16)
             with torch.no_grad(), context:
-                if preprocess.image is not None:
-                    self._compute_images(data, views, preprocess, encode, device)
+                for modality in preprocess.media:
+                    self._compute_media(modality, data, views, preprocess.only(modality), encode, device)
                 if preprocess.text is not None:
                     self._compute_texts(texts, preprocess, encode, device)
             if path is not None:
@@ -140,11 +140,12 @@ class Answers:
         Raises:
             InputError: a view or caption that was not asked for beforehand.
         """
-        keys = {"image": list(zip(batch["id"], batch["view"], strict=True)), "text": batch["caption"]}
+        views = list(zip(batch["id"], batch["view"], strict=True))
         found = {}
         for modality, table in self._tables.items():
             flags = batch[f"present/{modality}"].tolist()
-            here = [key for key, is_present in zip(keys[modality], flags, strict=True) if is_present]
+            keys = batch["caption"] if modality == "text" else views
+            here = [key for key, is_present in zip(keys, flags, strict=True) if is_present]
             rows = [self._rows[modality].get(key, -1) for key in here]
             if -1 in rows:
                 raise InputError(
@@ -155,8 +156,9 @@ class Answers:
                 found[modality] = table[torch.tensor(rows, dtype=torch.long, device=table.device)]
         return found
 
-    def _compute_images(
+    def _compute_media(
         self,
+        modality: str,
         data: ViewSource,
         views: Mapping[str, tuple[int, ...]],
         preprocess: Preprocess,
@@ -167,17 +169,18 @@ class Answers:
         parts: list[Tensor] = []
         for split, wanted in views.items():
             for batch in data.views_loader(split, wanted, preprocess, self.batch_size):
-                parts.append(encode("image", batch["image"].to(device)).float())
+                parts.append(encode(modality, batch[modality].to(device)).float())
                 for key in zip(batch["id"], batch["view"], strict=True):
                     rows[key] = len(rows)
-        self._rows["image"] = rows
-        self._tables["image"] = torch.cat(parts)
+        if parts:
+            self._rows[modality] = rows
+            self._tables[modality] = torch.cat(parts)
 
     def _compute_texts(self, texts: list[str], preprocess: Preprocess, encode: Encode, device: torch.device) -> None:
         assert preprocess.text is not None
         by_length = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))  # less padding
         parts = []
-        size = self.batch_size * TEXTS_A_PICTURE
+        size = self.batch_size * TEXTS_A_MEDIUM
         for start in range(0, len(texts), size):
             tokens = preprocess.text([texts[row] for row in by_length[start : start + size]])
             parts.append(encode("text", tokens.to(device)).float())
@@ -203,8 +206,10 @@ class Answers:
         except (SafetensorError, KeyError, ValueError) as error:
             raise InputError(f"{path} is damaged ({error}). Delete it; it is computed again.") from error
         self._tables = tables
-        self._rows = {"text": {text: row for row, text in enumerate(keys.get("text", ()))}}
-        self._rows["image"] = {(sample, view): row for row, (sample, view) in enumerate(keys.get("image", ()))}
+        self._rows = {
+            modality: {key if modality == "text" else tuple(key): row for row, key in enumerate(listed)}
+            for modality, listed in keys.items()
+        }
 
 
 def _fingerprint(network: nn.Module, facts: list[Any]) -> str:

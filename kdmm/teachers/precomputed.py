@@ -18,13 +18,13 @@ __all__ = ["Precomputed"]
 
 
 class Precomputed(Teacher):
-    """A running teacher's embeddings, computed once for K views of every training image and every caption.
+    """A running teacher's embeddings, computed once for K views of every training picture or sound and every caption.
 
     Args:
         teacher: the running teacher.
         views: K, as the DataModule's ``views``.
         store: as for :class:`kdmm.teachers.Answers`.
-        batch_size: pictures, or captions, at a time.
+        batch_size: pictures or sounds at a time, and eighths of the captions.
         precision: that the teacher runs in; embeddings are float32.
 
     Raises:
@@ -69,7 +69,7 @@ class Precomputed(Teacher):
 
         def encode(modality: str, inputs: Tensor) -> Tensor:
             outputs: Outputs = teacher({modality: inputs})
-            self._constants = {name: outputs[name] for name in ("logit_scale", "logit_bias") if name in outputs}
+            self._constants = {name: each for name, each in outputs.items() if each.ndim == 0}
             return outputs[modality]
 
         self.answers.prepare(data, splits, teacher.model, teacher.preprocess, encode)

@@ -36,19 +36,19 @@ def cells(text: str) -> list[list[str]]:
 
 def test_a_report_of_single_runs_reads_as_expected() -> None:
     student = record("distilled", 0.2, teacher="teacher", metrics={CROSS: 0.17})
-    speeds = Speeds({"distilled": 1234.4}, ("teacher: images/s was not measured: it is blind",), "2 at a time on cpu")
+    speeds = Speeds({"distilled": 1234.4}, ("teacher: samples/s was not measured: it is blind",), "2 at a time on cpu")
     text = Report([teacher(), student, record("alone", 0.1)], speeds=speeds).to_markdown()
     assert text.startswith(
         "Compared on the test split of emoji: 100 images and 300 captions. "
         "A random ranking has R@5 4.9% image→text and 5.0% text→image.\n\n"
-        "- teacher: images/s was not measured: it is blind\n\n**Runs**\n\n| run |"
+        "- teacher: samples/s was not measured: it is blind\n\n**Runs**\n\n| run |"
     )
     columns = {header: column for header, *column in zip(*cells(text), strict=True)}
     assert columns == {
         "run": ["teacher", "distilled", "alone"],
         "parameters (M)": ["26.4", "2.45", "2.45"],
         "size (MB)": ["105.6", "9.8", "9.8"],
-        "images/s": ["-", "1,234", "-"],
+        "samples/s": ["-", "1,234", "-"],
         "R@5": ["25.0", "20.0", "10.0"],
         "image→text R@1 / 5 / 10": ["6.0 / 26.0 / 51.0", "5.0 / 21.0 / 41.0", "3.0 / 11.0 / 21.0"],
         "text→image R@1 / 5 / 10": ["4.0 / 24.0 / 49.0", "3.0 / 19.0 / 39.0", "1.0 / 9.0 / 19.0"],
@@ -58,12 +58,12 @@ def test_a_report_of_single_runs_reads_as_expected() -> None:
         "retention of R@5": ["-", "0.80", "0.40"],
     }
     assert text.endswith(
-        "retention is over the teacher's R@5. images/s: one model an experiment, side by side, 2 at a time on cpu."
+        "retention is over the teacher's R@5. samples/s: one model an experiment, side by side, 2 at a time on cpu."
     )
 
 
 def test_a_report_without_speed_does_not_speak_of_it() -> None:
-    assert "images/s" not in Report([teacher(), record("alone", 0.1)]).to_markdown()
+    assert "samples/s" not in Report([teacher(), record("alone", 0.1)]).to_markdown()
     some = Report([*folds("a", [0.1, 0.2]), *folds("b", [0.1, 0.2])], speeds=Speeds({"b": 50.0}))
     assert [row[3] for row in cells(some.to_markdown()) if row[0] in ("a", "b", "b-fold1")] == ["-", "50", "50"]
 
@@ -81,7 +81,7 @@ def test_rows_hold_the_values_themselves() -> None:
     assert row["parameters"] == 2_450_000
     assert row["image_to_text/recall@10"] == pytest.approx(0.41)
     assert row["retention/recall@5"] == pytest.approx(0.8)
-    assert row["images_per_s"] is None
+    assert row["samples_per_s"] is None
 
 
 def test_folds_are_averaged_with_an_interval_and_compared_in_pairs() -> None:

@@ -5,9 +5,10 @@ import torch
 from PIL.Image import Image
 from torch import nn
 
-from kdmm.analysis import images_per_second
-from kdmm.analysis.throughput import image_batch
+from kdmm.analysis import samples_per_second
+from kdmm.analysis.throughput import random_batch
 from kdmm.errors import InputError
+from kdmm.models import Preprocess
 
 
 class Clock:
@@ -26,7 +27,7 @@ class Model(nn.Module):
     def __init__(self, size: int, takes_s: float = 0.0, clock: Clock | None = None) -> None:
         super().__init__()
         self.linear = nn.Linear(3 * size * size, 4)
-        self.preprocess = SimpleNamespace(image=lambda image: self.resize(image, size), text=None)
+        self.preprocess = Preprocess(image=lambda image: self.resize(image, size))
         self.takes_s = takes_s
         self.clock = clock or Clock()
         self.calls: list[bool] = []
@@ -47,9 +48,9 @@ def test_the_ratio_is_right_on_a_machine_that_slows_down(monkeypatch: pytest.Mon
     models = {"slow": Model(8, 0.02, clock), "fast": Model(5, 0.005, clock)}
     models["slow"].train()
     models["fast"].eval()
-    found = images_per_second(models, batch_size=6, repeats=5)
+    found = samples_per_second(models, batch_size=6, repeats=5)
     middle_round = 2 ** (2 + 2)  # after two rounds of warm-up and two that were measured
-    assert found.images_per_s == pytest.approx({"slow": 6 / (0.02 * middle_round), "fast": 6 / (0.005 * middle_round)})
+    assert found.samples_per_s == pytest.approx({"slow": 6 / (0.02 * middle_round), "fast": 6 / (0.005 * middle_round)})
     assert found.ratio == pytest.approx({"slow": 1, "fast": 4})
     assert models["slow"].training
     assert not models["fast"].training
@@ -64,18 +65,18 @@ def test_no_round_begins_that_would_not_end_in_time(monkeypatch: pytest.MonkeyPa
             "kdmm.analysis.throughput.time", SimpleNamespace(perf_counter=lambda clock=clock: clock.now)
         )
         models = {"a": Model(8, 0.1, clock), "b": Model(8, 0.15, clock)}
-        images_per_second(models, batch_size=2, repeats=5, seconds=seconds)
+        samples_per_second(models, batch_size=2, repeats=5, seconds=seconds)
         assert all(len(model.calls) == 2 + rounds for model in models.values()), seconds
 
 
 def test_a_real_clock_gives_speeds() -> None:
-    found = images_per_second({"model": Model(8)}, batch_size=2, repeats=3)
-    assert found.images_per_s["model"] > 0
+    found = samples_per_second({"model": Model(8)}, batch_size=2, repeats=3)
+    assert found.samples_per_s["model"] > 0
     assert found.ratio == {"model": 1}
 
 
 def test_the_batch_has_the_form_that_models_read() -> None:
-    batch = image_batch(Model(9), 4)
+    batch = random_batch(Model(9), 4)
     assert batch["image"].shape == (4, 3, 9, 9)
     assert batch["present/image"].tolist() == [True] * 4
     assert batch["present/text"].tolist() == [False] * 4
@@ -83,14 +84,23 @@ def test_the_batch_has_the_form_that_models_read() -> None:
     assert batch["caption"] == [None] * 4
 
 
+def test_a_model_without_pictures_is_measured_on_sounds() -> None:
+    model = Model(4)
+    model.preprocess = Preprocess(audio=lambda clip: torch.zeros(7 * clip.rate // 16_000))
+    batch = random_batch(model, 3)
+    assert batch["audio"].shape == (3, 7)
+    assert "image" not in batch
+    assert [batch[f"present/{name}"].any().item() for name in ("image", "audio", "text")] == [False, True, False]
+
+
 def test_wrong_arguments_are_named() -> None:
     blind = Model(4)
-    blind.preprocess = SimpleNamespace(image=None, text=None)
-    with pytest.raises(InputError, match="Model reads no pictures"):
-        images_per_second({"blind": blind})
-    with pytest.raises(InputError, match=r"images_per_second.batch_size: 0 given"):
-        images_per_second({"model": Model(4)}, batch_size=0)
-    with pytest.raises(InputError, match=r"images_per_second.repeats: -1 given"):
-        images_per_second({"model": Model(4)}, repeats=-1)
-    with pytest.raises(InputError, match=r"images_per_second.models: none given"):
-        images_per_second({})
+    blind.preprocess = Preprocess()
+    with pytest.raises(InputError, match="Model reads neither pictures nor sounds"):
+        samples_per_second({"blind": blind})
+    with pytest.raises(InputError, match=r"samples_per_second.batch_size: 0 given"):
+        samples_per_second({"model": Model(4)}, batch_size=0)
+    with pytest.raises(InputError, match=r"samples_per_second.repeats: -1 given"):
+        samples_per_second({"model": Model(4)}, repeats=-1)
+    with pytest.raises(InputError, match=r"samples_per_second.models: none given"):
+        samples_per_second({})

@@ -70,7 +70,7 @@ def test_models_that_share_a_tensor_go_on_sharing_it():
 def test_who_cannot_see_the_mixture_is_refused():
     given = batch()
     del given["teacher"]["image"]
-    with pytest.raises(InputError, match=r"teacher does not read the pictures.*Precomputed"):
+    with pytest.raises(InputError, match=r"teacher does not read the image.*Precomputed"):
         mixed(Mix(mixup=1.0), given)
     given = batch()
     given["student"]["present/text"] = flags("10000")
@@ -82,3 +82,25 @@ def test_who_cannot_see_the_mixture_is_refused():
 def test_wrong_settings_are_named(settings):
     with pytest.raises(InputError, match="Mix: mixup is"):
         Mix(**settings)
+
+
+def test_sounds_are_mixed_up_alike_for_every_model():
+    part = {"id": ["a", "b"], "present/audio": flags("11")}
+    given = {
+        "id": ["a", "b"],
+        "label": torch.tensor([3, 4]),
+        "student": {**part, "audio": torch.tensor([[1.0, 1.0], [0.0, 0.0]])},
+        "teacher": {**part, "audio": torch.tensor([[1.0], [0.0]])},
+    }
+    for seed in range(20):
+        found = mixed(Mix(mixup=1.0, modality="audio"), {**given, "student": dict(given["student"])}, seed=seed)
+        share = found["mixed/share"]
+        if found["mixed/label"].tolist() == [4, 3]:
+            break
+    torch.testing.assert_close(found["student"]["audio"], torch.tensor([[share] * 2, [1 - share] * 2]))
+    torch.testing.assert_close(found["teacher"]["audio"], found["student"]["audio"][:, :1])
+
+
+def test_a_rectangle_of_a_sound_is_refused():
+    with pytest.raises(InputError, match=r"Mix.cutmix: 0.5 given with `modality: audio`"):
+        Mix(cutmix=0.5, modality="audio")

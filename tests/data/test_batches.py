@@ -1,12 +1,15 @@
 import dataclasses
 import pickle
+from dataclasses import dataclass
 
 import torch
 from torchvision.transforms import v2
 
 from kdmm.data import ImageRef, Sample
-from kdmm.data.batches import BatchMaker, Failure, Recipe, caption_hash, map_tensors
+from kdmm.data.batches import BatchMaker, Failure, caption_hash, map_tensors
 from kdmm.data.feed import EVAL_PASS, Indexed
+from kdmm.data.rows import Recipe
+from kdmm.models.audio.clip import AudioClip
 from kdmm.models.preprocess import ImageTransform, Preprocess
 from kdmm.views import EVAL_VIEW, seeded
 from tests.data.files import BROKEN_PNG, OTHER, SMALL, Letters, encoded, pairs, texts
@@ -15,7 +18,7 @@ AUGMENT = (v2.RandomHorizontalFlip(), v2.RandomAffine(20, translate=(0.2, 0.2)),
 
 
 def maker(samples, prefixed=False, **recipe):
-    recipe = {"preprocess": {"student": SMALL}, **recipe}
+    recipe = {"preprocess": {"student": SMALL}, "modalities": ("image", "text"), **recipe}
     return BatchMaker({"data": Indexed(samples, "data", 0)}, Recipe(**recipe), prefixed)
 
 
@@ -71,7 +74,7 @@ def test_a_model_that_does_not_read_images_gets_none_but_knows_of_them():
 def test_each_model_has_its_own_preprocessing_of_the_same_view():
     """Pitfall 27: one transform for both silently degrades one of them."""
     samples = pairs(4)
-    batch = batch_of(samples, 2, preprocess={"student": SMALL, "teacher": OTHER}, augment=AUGMENT)
+    batch = batch_of(samples, 2, preprocess={"student": SMALL, "teacher": OTHER}, augment={"image": AUGMENT})
     for row, sample in enumerate(samples):
         with seeded(sample.id, 2):
             view = sample.image.open()
@@ -113,7 +116,7 @@ def test_equal_preprocessing_is_computed_once_and_shared():
 
 def test_a_view_is_replayed_exactly_in_any_batch_and_order():
     samples = pairs(6)
-    made = maker(samples, augment=AUGMENT)
+    made = maker(samples, augment={"image": AUGMENT})
     whole = made[{"data": [(row, 3) for row in range(6)]}]["student"]["image"]
     torch.rand(5)
     part = made[{"data": [(row, 3) for row in (5, 2, 0)]}]["student"]["image"]
@@ -123,7 +126,7 @@ def test_a_view_is_replayed_exactly_in_any_batch_and_order():
 
 
 def test_views_repeat_after_k_passes():
-    made = maker(pairs(2), augment=AUGMENT, views=3)
+    made = maker(pairs(2), augment={"image": AUGMENT}, views=3)
     batches = [made[{"data": [(0, number), (1, number)]}] for number in range(6)]
     assert [batch["view"] for batch in batches] == [[n % 3] * 2 for n in range(6)]
     for n in range(3):
@@ -132,7 +135,7 @@ def test_views_repeat_after_k_passes():
 
 def test_evaluation_is_not_augmented_and_has_all_captions():
     samples = pairs(3, captions=4)
-    batch = batch_of(samples, EVAL_PASS, augment=AUGMENT, views=2)
+    batch = batch_of(samples, EVAL_PASS, augment={"image": AUGMENT}, views=2)
     assert batch["view"] == [EVAL_VIEW] * 3
     assert torch.equal(batch["student"]["image"], torch.stack([SMALL.image(each.image.open()) for each in samples]))
     assert batch["caption"] == [sample.captions[0] for sample in samples]
@@ -162,7 +165,7 @@ def test_the_global_generators_are_left_alone():
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    batch_of(pairs(3), augment=AUGMENT)
+    batch_of(pairs(3), augment={"image": AUGMENT})
     assert torch.equal(torch.rand(2), expected)
 
 
@@ -264,7 +267,7 @@ def test_images_that_no_model_reads_are_not_opened():
 
 
 def test_an_augmentation_that_makes_tensors_is_named():
-    found = maker(pairs(1), augment=(v2.ToImage(),))[{"data": [(0, 0)]}]
+    found = maker(pairs(1), augment={"image": (v2.ToImage(),)})[{"data": [(0, 0)]}]
     assert "augment: ToImage returns Image, and a PIL image is needed" in found.message
 
 
@@ -273,3 +276,84 @@ def test_ids_are_prefixed_where_there_are_several_sources():
     batch = BatchMaker(feeds, Recipe({"student": SMALL}), prefixed=True)[{"pairs": [(0, 1)], "texts": [(0, 5)]}]
     assert batch["id"] == ["pairs/s0", "texts/t0"]
     assert batch["view"] == [1, 5]
+
+
+@dataclass(frozen=True)
+class Tone:
+    """A sound whose samples all have one value."""
+
+    value: float
+    path: str = "tone"
+
+    def open(self):
+        return AudioClip(torch.full((1, 8), self.value), 8)
+
+    def identity(self):
+        return str(self.value)
+
+
+@dataclass(frozen=True)
+class First:
+    """The first channel's first samples."""
+
+    count: int
+
+    def __call__(self, clip):
+        return clip.samples[0, : self.count]
+
+
+def noisy(clip):
+    return AudioClip(clip.samples + torch.rand(()), clip.rate)
+
+
+def test_pictures_sounds_and_texts_in_one_batch_each_where_it_is():
+    (picture,) = pairs(1)
+    samples = [
+        picture,
+        Sample("sound", audio=Tone(0.25), captions=("a tone",)),
+        Sample("alone", audio=Tone(0.5)),
+        dataclasses.replace(picture, id="all", audio=Tone(0.75)),
+    ]
+    models = {
+        "student": Preprocess(SMALL.image, SMALL.text, First(4)),
+        "teacher": Preprocess(audio=First(2)),
+        "same": Preprocess(audio=First(2)),
+    }
+    batch = batch_of(samples, EVAL_PASS, preprocess=models, modalities=("image", "text", "audio"))
+    part = batch["student"]
+    assert part["present/image"].tolist() == [True, False, False, True]
+    assert part["present/audio"].tolist() == [False, True, True, True]
+    assert part["present/text"].tolist() == [True, True, False, True]
+    assert part["audio"].tolist() == [[0.25] * 4, [0.5] * 4, [0.75] * 4]
+    assert batch["teacher"]["audio"].tolist() == [[0.25] * 2, [0.5] * 2, [0.75] * 2]
+    assert batch["teacher"]["audio"] is batch["same"]["audio"]
+    assert len(part["image"]) == 2
+    assert "image" not in batch["teacher"]
+
+
+def test_a_sound_that_is_not_spoken_of_is_not_read():
+    batch = batch_of([dataclasses.replace(pairs(1)[0], audio=Tone(0.25))])
+    assert "present/audio" not in batch["student"]
+    assert "audio" not in batch["student"]
+
+
+def test_the_sound_of_a_view_is_replayed_and_the_picture_does_not_depend_on_it():
+    (picture,) = pairs(1)
+    both = dataclasses.replace(picture, audio=Tone(0.0))
+    settings = {
+        "preprocess": {"student": Preprocess(image=SMALL.image, audio=First(1))},
+        "augment": {"image": AUGMENT, "audio": (noisy,)},
+        "modalities": ("image", "audio"),
+    }
+    first, again, other = (batch_of([both], number, **settings)["student"] for number in (1, 1, 2))
+    with seeded(both.id, 1, "audio"):
+        assert first["audio"].item() == torch.rand(()).item()
+    assert torch.equal(first["audio"], again["audio"])
+    assert not torch.equal(first["audio"], other["audio"])
+    assert torch.equal(first["image"], batch_of([picture], 1, **settings)["student"]["image"])
+
+
+def test_an_augmentation_that_makes_no_sound_is_named():
+    settings = {"preprocess": {"student": Preprocess(audio=First(1))}, "augment": {"audio": (First(1),)}}
+    found = maker([Sample("s", audio=Tone(0.0))], modalities=("audio",), **settings)[{"data": [(0, 0)]}]
+    assert "augment: First returns Tensor, and an AudioClip is needed" in found.message

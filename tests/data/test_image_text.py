@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms import v2
 
 from kdmm.data import Captioned, Emoji, ImageTextDataModule, Only, PairTable, Vocabulary, WebDataset
-from kdmm.data import image_text as module
+from kdmm.data import multimodal as module
 from kdmm.errors import InputError
 from kdmm.models.preprocess import Preprocess
 from tests.data.files import OTHER, SMALL, Held, encoded, pairs, texts, write_pictures, write_shard

@@ -25,7 +25,7 @@ def training(samples=None, workers=0, position=None, place=None, counts=None, **
         "texts": Indexed(texts(7), "texts", 0),
     }
     counts = counts or {"pairs": 4, "texts": 3}
-    maker = BatchMaker(feeds, Recipe({"student": SMALL}, AUGMENT, **recipe), prefixed=True)
+    maker = BatchMaker(feeds, Recipe({"student": SMALL}, {"image": AUGMENT}, **recipe), prefixed=True)
     plan = TrainingPlan(feeds, counts, place or Place(), position or Position())
     return TrainingLoader(maker, plan, workers)
 
@@ -192,7 +192,7 @@ def test_what_a_worker_gets_can_be_pickled():
 
 def evaluation(count, size, world, rank=0, workers=0):
     feed = Indexed(pairs(count), "pairs", 0)
-    maker = BatchMaker({"pairs": feed}, Recipe({"student": SMALL}, AUGMENT), False)
+    maker = BatchMaker({"pairs": feed}, Recipe({"student": SMALL}, {"image": AUGMENT}), False)
     return EvaluationLoader(maker, EvaluationPlan("pairs", feed, size, Place(rank, world)), workers)
 
 
@@ -234,7 +234,7 @@ def from_shards(shards, workers, position=None, sources=("web", "texts")):
     web = WebDataset(shards, shuffle=5).feed("train", "web", 0)
     every = {"web": web, "texts": Indexed(texts(50), "texts", 0)}
     feeds = {name: every[name] for name in sources}
-    maker = BatchMaker(feeds, Recipe({"student": SMALL}, AUGMENT), True)
+    maker = BatchMaker(feeds, Recipe({"student": SMALL}, {"image": AUGMENT}), True)
     counts = dict.fromkeys(sources, 3)
     plan = TrainingPlan(feeds, counts, Place(0, 1, max(1, workers)), position or Position())
     return TrainingLoader(maker, plan, workers)

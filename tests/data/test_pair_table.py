@@ -9,6 +9,8 @@ import pytest
 from kdmm.data import PairTable
 from kdmm.errors import InputError
 from tests.data.files import encoded, picture, write_pictures
+from tests.data.sounds import encoded as encoded_sound
+from tests.data.sounds import noise, write_sounds
 
 ROWS = [("a.png", "a cat", "1"), ("sub/b.png", 'a "big" dog, brown', "2"), ("", "text alone", "3"), ("c.png", "", "4")]
 
@@ -140,6 +142,74 @@ def test_a_table_of_texts_needs_no_image_column(tmp_path):
     ]
 
 
+SOUNDS = [("a.wav", "rain"), ("sub/b.wav", "wind"), ("", "silence"), ("c.wav", "")]
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_table_of_sounds(tmp_path, form):
+    write_sounds(tmp_path, ["a.wav", "sub/b.wav", "c.wav"])
+    path = tmp_path / f"table.{form}"
+    if form == "jsonl":
+        path.write_text("\n".join(json.dumps({"file": file, "caption": text}) for file, text in SOUNDS), "utf-8")
+    elif form == "parquet":
+        file, caption = zip(*SOUNDS, strict=True)
+        write_parquet(path, file=file, caption=caption)
+    else:
+        write_csv(path, SOUNDS, {"csv": ",", "tsv": "\t"}[form], header=("file", "caption"))
+    samples = PairTable(path, image=None, audio="file").samples("train")
+    found = [(sample.audio and sample.audio.path, sample.image, sample.captions) for sample in samples]
+    assert found == [
+        (str(tmp_path / "a.wav"), None, ("rain",)),
+        (str(tmp_path / "sub" / "b.wav"), None, ("wind",)),
+        (None, None, ("silence",)),
+        (str(tmp_path / "c.wav"), None, ()),
+    ]
+    assert [sample.has("audio") for sample in samples] == [True, True, False, True]
+    for seed, row in ((0, 0), (1, 1), (2, 3)):
+        assert np.array_equal(samples[row].audio.open().samples.numpy().T, noise(0.1, seed=seed).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["binary", "struct"])
+def test_parquet_holds_the_sounds_themselves(tmp_path, kind):
+    data = [encoded_sound(noise(0.1), "FLAC", "PCM_16"), None, encoded_sound(noise(0.2, 2), "OGG")]
+    if kind == "struct":
+        audio = pyarrow.array([{"bytes": each, "path": "x.flac"} if each else None for each in data])
+    else:
+        audio = pyarrow.array(data, "binary")
+    path = write_parquet(tmp_path / "a.parquet", audio=audio, caption=["a", "b", "c"])
+    samples = pickle.loads(pickle.dumps(PairTable(path, image=None, audio="audio").samples("train")))
+    assert [sample.audio is None for sample in samples] == [False, True, False]
+    assert samples[0].audio.path == ("x.flac" if kind == "struct" else "bytes")
+    clip = samples[0].audio.open()
+    assert np.abs(clip.samples.numpy().T - noise(0.1)).max() < 2**-14
+    assert samples[2].audio.open().samples.shape == (2, 3200)
+
+
+def test_a_row_may_have_picture_sound_and_text(folder):
+    write_sounds(folder, ["a.wav"])
+    rows = [("a.png", "a.wav", "both"), ("c.png", "", ""), ("", "a.wav", "")]
+    path = write_csv(folder / "a.csv", rows, header=("image", "audio", "caption"))
+    samples = PairTable(path, audio="audio").samples("train")
+    assert [list(sample.media) for sample in samples] == [["image", "audio"], ["image"], ["audio"]]
+    assert samples[0].image.open().size == (12, 10)
+    assert samples[2].audio.open().samples.shape == (1, 1600)
+    write_csv(path, [*rows, ("", "", " ")], header=("image", "audio", "caption"))
+    check_message(
+        lambda: PairTable(path, audio="audio").samples("train"), ["row 4", "neither an image nor a sound nor a caption"]
+    )
+
+
+def test_a_broken_sound_column_is_named(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", audio=[1.5], caption=["a"])
+    check_message(
+        lambda: PairTable(path, image=None, audio="audio").samples("train"),
+        [str(path), "row 1", "'audio'", "1.5 (float)", "a path or a file's bytes"],
+    )
+    check_message(
+        lambda: PairTable(path, image=None, audio="sound").samples("train"), ["no column 'sound'", "audio, caption"]
+    )
+
+
 def test_a_source_is_pickled_without_what_it_read(folder):
     source = PairTable(write_csv(folder / "a.csv", ROWS * 500), id=None)
     assert len(source.samples("train")) == 2000
@@ -168,7 +238,7 @@ BROKEN = {
     "too many": (HEADER + b"a.png,a, b\n", {}, ["row 1 (line 2)", "3 columns", "quotation marks"]),
     "open quotation": (HEADER + b'a.png,"a\nb.png,b\n', {}, ["line 3", "unexpected end of data"]),
     "not utf-8": (HEADER + b"a.png,\xff\xfe\n", {}, ["not UTF-8"]),
-    "nothing in a row": (HEADER + b"a.png,a\n,\n", {}, ["row 2", "neither an image nor a caption"]),
+    "nothing in a row": (HEADER + b"a.png,a\n,\n", {}, ["row 2", "neither an image nor a sound nor a caption"]),
     "same id": (b"image,caption,id\na,a,x\nb,b,y\nc,c,x\n", {"id": "id"}, ["'x'", "row 1", "row 3"]),
     "no id": (b"image,caption,id\na,a,x\nb,b,\n", {"id": "id"}, ["row 2", "id is empty"]),
     "unknown split": (b"image,caption,s\na,a,trian\n", {"split": "s"}, ["row 1", "'trian'", "Did you mean 'train'?"]),
@@ -228,7 +298,9 @@ def test_other_files_and_settings_are_refused(tmp_path):
     (tmp_path / "pears.csv").write_bytes(b"x")
     check_message(lambda: PairTable(tmp_path / "pairs.csv").samples("train"), ["Did you mean 'pears.csv'?"])
     check_message(lambda: PairTable(tmp_path).samples("train"), ["a folder"])
-    check_message(lambda: PairTable(tmp_path / "a.csv", image=None, caption=None), ["both null"])
+    check_message(
+        lambda: PairTable(tmp_path / "a.csv", image=None, caption=None), ["image, audio and caption are all null"]
+    )
 
 
 def check_message(act, parts):

@@ -11,6 +11,8 @@ from kdmm.data.feed import EVAL_PASS, Place, Turn
 from kdmm.data.sample import BadSample
 from kdmm.errors import InputError
 from tests.data.files import encoded, picture, write_shard
+from tests.data.sounds import encoded as encoded_sound
+from tests.data.sounds import noise
 
 SHARDS = 6
 
@@ -141,6 +143,35 @@ def test_samples_are_read_from_their_files(tmp_path):
     assert samples[0].origin == f"{tmp_path}/a.tar, sample 'dir/a'"
 
 
+def test_sounds_are_read_beside_pictures_and_captions(tmp_path):
+    content = {
+        "a": {"wav": encoded_sound(noise(0.1), kind="FLOAT"), "txt": "rain"},
+        "b": {"flac": encoded_sound(noise(0.1, 2), "FLAC"), "png": encoded(1), "json": {"caption": ["wind"]}},
+        "c": {"OGG": encoded_sound(noise(0.2), "OGG")},
+        "d": {"mp3": encoded_sound(noise(0.3, rate=44_100), "MP3", rate=44_100), "txt": "sea"},
+        "e": {"txt": "alone"},
+    }
+    source = WebDataset({"val": write_shard(tmp_path / "a.tar", content)}).feed("val", "web", 0)
+    samples = [sample for sample, _ in source.read(source.evaluation_request(range(5)))]
+    assert [(list(sample.media), sample.captions) for sample in samples] == [
+        (["audio"], ("rain",)),
+        (["image", "audio"], ("wind",)),
+        (["audio"], ()),
+        (["audio"], ("sea",)),
+        ([], ("alone",)),
+    ]
+    clips = [sample.audio.open() for sample in samples[:4]]
+    assert np.array_equal(clips[0].samples.numpy().T, noise(0.1).astype(np.float32))
+    assert [(tuple(clip.samples.shape), clip.rate) for clip in clips] == [
+        ((1, 1600), 16_000),
+        ((2, 1600), 16_000),
+        ((1, 3200), 16_000),
+        ((1, 13_230), 44_100),
+    ]
+    assert np.array_equal(np.asarray(samples[1].image.open()), np.asarray(picture(1)))
+    assert [sample.audio.path for sample in samples[:4]] == ["a.wav", "b.flac", "c.ogg", "d.mp3"]
+
+
 def test_bad_samples_are_told(tmp_path):
     content = {
         "a": {"png": encoded(1), "json": b"{not json"},
@@ -152,7 +183,8 @@ def test_bad_samples_are_told(tmp_path):
     source = WebDataset({"val": write_shard(tmp_path / "s.tar", content)}).feed("val", "web", 0)
     found = [sample for sample, _ in source.read(source.evaluation_request(range(5)))]
     assert all(isinstance(sample, BadSample) for sample in found)
-    said = ["caption cannot be read", "caption cannot be read", "only files ending in cls", "neither text", "no object"]
+    said = ["caption cannot be read", "caption cannot be read", "nor a sound nor a caption, only files ending in cls"]
+    said += ["neither text", "no object"]
     for key, sample, part in zip("abcde", found, said, strict=True):
         assert sample.id == f"s.tar/{key}"
         assert part in sample.reason

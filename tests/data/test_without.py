@@ -1,5 +1,6 @@
 from kdmm.data import Emoji, Source, Vocabulary, Without
-from kdmm.data.sample import ImageRef, Sample
+from kdmm.data.image_ref import ImageRef
+from kdmm.data.sample import Sample
 
 
 class Fixed(Source):

@@ -64,6 +64,31 @@ def test_the_templates_name_every_class_right() -> None:
     assert all(template.count("{}") == 1 for template in TEMPLATES)
 
 
+def test_another_modality_has_names_of_its_own_and_the_same_values() -> None:
+    embeddings, labels = images(60)
+    ids = [str(i) for i in range(60)]
+    pictures, sounds = prepared(), prepared(modality="audio", templates=TEMPLATES)
+    update(pictures, embeddings, labels, ids)
+    other = {"image": embeddings.flip(0), "audio": embeddings, "present/audio": torch.ones(60, dtype=torch.bool)}
+    sounds.update(other, {}, {"id": ids, "label": labels})
+    found = sounds.compute()
+    assert found == {name.replace("zero_shot", "zero_shot_audio"): value for name, value in pictures.compute().items()}
+    assert found.keys() == {"zero_shot_audio/top1", "zero_shot_audio/top3", "zero_shot_audio/mean_per_class"}
+
+
+def test_each_class_that_occurs_has_an_accuracy_of_its_own() -> None:
+    metric = prepared(k=[1], per_class=True)
+    seen = torch.eye(7)[[0, 0, 1, 1, 3]]  # the third is a dog for a cat
+    update(metric, seen, torch.tensor([0, 0, 0, 1, 3]), list("abcde"))
+    found = metric.compute()
+    accuracies = {"cat": 2 / 3, "dog": 1.0, "apple": 1.0}
+    assert {name: value.item() for name, value in found.items() if "/class/" in name} == pytest.approx(
+        {f"zero_shot/class/{name}": value for name, value in accuracies.items()}
+    )
+    assert found["zero_shot/mean_per_class"] == pytest.approx(sum(accuracies.values()) / 3)
+    assert found["zero_shot/top1"] == pytest.approx(4 / 5)
+
+
 def test_samples_without_a_picture_or_label_do_not_count() -> None:
     metric = prepared(k=[1])
     labels = torch.tensor([0, 1, -1])  # the last has neither picture nor label
@@ -108,6 +133,8 @@ def test_two_halves_merged_are_the_whole() -> None:
         ({"class_names": NAMES, "templates": ["a photo of a {}.", "a photo"]}, r"'a photo' given; .* as one {}"),
         ({"class_names": NAMES, "templates": ["a {name}"]}, "'a {name}' given"),
         ({"class_names": NAMES, "templates": []}, "write the class name's place"),
+        ({"class_names": NAMES, "modality": "adio"}, "ZeroShot.modality: 'adio' is none; .* Did you mean 'audio'"),
+        ({"class_names": NAMES, "modality": "audio"}, "ZeroShot.templates: none given for 'audio'"),
     ],
 )
 def test_wrong_settings_are_named(arguments: dict, message: str) -> None:
@@ -122,5 +149,5 @@ def test_wrong_batches_are_named() -> None:
         update(prepared(label="kind"), *images(1), ["a"])
     metric = prepared()
     update(metric, *images(2), ["a", "b"], torch.tensor([False, False]))
-    with pytest.raises(InputError, match="seen no picture with a 'label'"):
+    with pytest.raises(InputError, match="seen no sample with image and a 'label'"):
         metric.compute()

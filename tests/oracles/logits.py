@@ -148,3 +148,22 @@ def teacher_free(student, labels, correct: float, temperature: float) -> float:
 
 def mean_entropy(logits, temperature: float) -> float:
     return mean([-sum(a * math.log(a) for a in softmax(z, temperature) if a > 0) for z in rows(logits)])
+
+
+def class_balanced(scores, labels, counts: list[int], beta: float) -> float:
+    effective = [(1 - beta**count) / (1 - beta) for count in counts]
+    total = sum(1 / each for each in effective)
+    values = []
+    for z, label in zip(rows(scores), labels.tolist(), strict=True):
+        if label >= 0:
+            values.append(-len(counts) / effective[label] / total * math.log(softmax(z)[label]))
+    return mean(values)
+
+
+def logit_adjusted(scores, labels, counts: list[int], tau: float) -> float:
+    values = []
+    for z, label in zip(rows(scores), labels.tolist(), strict=True):
+        if label >= 0:
+            weights = [math.exp(x) * (count / sum(counts)) ** tau for x, count in zip(z, counts, strict=True)]
+            values.append(-math.log(weights[label] / sum(weights)))
+    return mean(values)

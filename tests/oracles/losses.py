@@ -65,6 +65,11 @@ def feature_distance(student: Tensor, teacher: Tensor, valid: Tensor, distance: 
     return sum(values) / len(values) if values else 0.0
 
 
+def squared_gap(first: Tensor, second: Tensor) -> float:
+    means = [[sum(row[d] for row in x.tolist()) / len(x) for d in range(x.shape[1])] for x in (first, second)]
+    return sum((a - b) ** 2 for a, b in zip(*means, strict=True))
+
+
 def gradient_distance(
     student: tuple[Tensor, Tensor],
     teacher: tuple[Tensor, Tensor],

@@ -26,14 +26,14 @@ def test_one_model_of_each_experiment_is_measured(tmp_path: Path) -> None:
     runs.append(finished(tmp_path, "big-fold0", BIG, fold=0))
     (runs[1] / "student.safetensors").unlink()  # only the first of an experiment is looked at
     found = measure_speed(runs, seconds=2.0)
-    assert list(found.images_per_s) == ["small", "big"]
-    assert found.images_per_s["small"] > 2 * found.images_per_s["big"]
+    assert list(found.samples_per_s) == ["small", "big"]
+    assert found.samples_per_s["small"] > 2 * found.samples_per_s["big"]
     assert found.remarks == ()
-    assert " pictures at a time on " in found.how
+    assert " samples at a time on " in found.how
     text = kdmm.report(runs).to_markdown()
-    assert "| images/s |" in text
-    assert "images/s: one model an experiment, side by side, " in text
-    assert "images/s" not in kdmm.report(runs, speed=False).to_markdown()
+    assert "| samples/s |" in text
+    assert "samples/s: one model an experiment, side by side, " in text
+    assert "samples/s" not in kdmm.report(runs, speed=False).to_markdown()
 
 
 def test_a_model_that_cannot_be_measured_is_remarked_on_and_the_others_are(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_model_that_cannot_be_measured_is_remarked_on_and_the_others_are(tmp_p
     blind = {"_target_": "kdmm.models.BagOfTokens", "tokenizer": MINILM, "embedding_width": 4}
     runs.append(finished(tmp_path, "blind", blind))
     found = measure_speed(runs, seconds=0.1)
-    assert list(found.images_per_s) == ["good"]
+    assert list(found.samples_per_s) == ["good"]
     for remark, words in zip(found.remarks, ("holds no model file", "is damaged", ""), strict=True):
         assert words in remark
     assert [remark.partition(":")[0] for remark in found.remarks] == ["gone", "damaged", "blind"]
@@ -55,7 +55,7 @@ def test_no_model_at_all_gives_remarks_alone(tmp_path: Path) -> None:
     run = finished(tmp_path, "gone", STUDENT)
     (run / "student.safetensors").unlink()
     found = measure_speed([run])
-    assert (dict(found.images_per_s), len(found.remarks)) == ({}, 1)
+    assert (dict(found.samples_per_s), len(found.remarks)) == ({}, 1)
 
 
 def test_slow_models_get_fewer_pictures(tmp_path: Path, monkeypatch) -> None:
@@ -72,5 +72,5 @@ def test_slow_models_get_fewer_pictures(tmp_path: Path, monkeypatch) -> None:
     began = time.monotonic()
     found = measure_speed([run], seconds=0.5)
     assert 1 <= sizes[-1] <= 10 < BATCH_SIZE  # five calls of ten pictures would take it all
-    assert found.how.startswith(f"{sizes[-1]} pictures at a time")
+    assert found.how.startswith(f"{sizes[-1]} samples at a time")
     assert time.monotonic() - began < 10

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kdmm.losses.logits.classes import read_label, read_scores
+from kdmm.losses.logits.labelled import per_label
 from kdmm.losses.precision import full_precision
 from kdmm.losses.term import SampleTerm, checked_number, named
-from kdmm.outputs import Batch, Outputs, present, scatter_present
+from kdmm.outputs import Batch, Outputs
 
 __all__ = ["CrossEntropy", "smoothed_cross_entropy"]
 
@@ -71,17 +71,10 @@ class CrossEntropy(SampleTerm):
         self, student: Outputs, teacher: Outputs, batch: Batch
     ) -> tuple[Float[Tensor, "B"], Bool[Tensor, "B"]]:
         """Return the cross entropy of each sample that has a label."""
-        scores = read_scores("CrossEntropy", student, self.logits, "student")
-        labels = read_label("CrossEntropy", batch, self.label, scores)
-        valid = present(student, self.logits) & (labels >= 0)
-        mixed = f"mixed/{self.label}"
-        if mixed not in batch:
-            return scatter_present(smoothed_cross_entropy(scores[valid], labels[valid], self.smoothing), valid), valid
-        partners = read_label("CrossEntropy", batch, mixed, scores)
-        valid = valid & (partners >= 0)
-        own, other = (smoothed_cross_entropy(scores[valid], each[valid], self.smoothing) for each in (labels, partners))
-        share = batch["mixed/share"]
-        return scatter_present(share * own + (1 - share) * other, valid), valid
+        return per_label("CrossEntropy", student, self.logits, batch, self.label, self._loss)
+
+    def _loss(self, scores: Float[Tensor, "N C"], labels: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
+        return smoothed_cross_entropy(scores, labels, self.smoothing)
 
     @classmethod
     def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kdmm.distributed import global_mean, row_counts
 from kdmm.losses.pairs.affinities import two_way_affinities
+from kdmm.losses.pairs.tiled import checked_tile, tiled_divergences
 from kdmm.losses.precision import full_precision
 from kdmm.losses.term import (
     Term,
@@ -36,6 +37,7 @@ def affinity_divergence(
     teacher_scale: Float[Tensor, ""] | float,
     valid_first: Bool[Tensor, "B"],
     valid_second: Bool[Tensor, "B"],
+    tile: int | None = None,
 ) -> Float[Tensor, ""]:
     """KL(teacher || student) between in-batch affinities, in both directions, in nats.
 
@@ -56,6 +58,7 @@ def affinity_divergence(
         teacher_scale: multiplies the teacher's.
         valid_first: which samples have the first modality.
         valid_second: which samples have the second.
+        tile: rows and columns of the matrices that are held at a time. None: all.
 
     Returns:
         This rank's share of the loss; 0 where no rank has both a row and a column. The teacher gets no gradient.
@@ -65,9 +68,13 @@ def affinity_divergence(
     student_second, teacher_second = student_second[valid_second], teacher_second[valid_second].detach()
     teacher_scale = teacher_scale.detach() if isinstance(teacher_scale, Tensor) else teacher_scale
     counts = row_counts(student_first), row_counts(student_second)
-    student = two_way_affinities(student_first, student_second, student_scale, *counts)
-    teacher = two_way_affinities(teacher_first, teacher_second, teacher_scale, *counts, grad=False)
-    forth, back = (row_divergence(ours, theirs) for ours, theirs in zip(student, teacher, strict=True))
+    if tile is None:
+        student = two_way_affinities(student_first, student_second, student_scale, *counts)
+        teacher = two_way_affinities(teacher_first, teacher_second, teacher_scale, *counts, grad=False)
+        forth, back = (row_divergence(ours, theirs) for ours, theirs in zip(student, teacher, strict=True))
+    else:
+        ours, theirs = (student_first, student_second), (teacher_first, teacher_second)
+        forth, back = tiled_divergences(ours, theirs, (student_scale, teacher_scale), counts, tile)
     return (_mean_of_rows(forth, sum(counts[1])) + _mean_of_rows(back, sum(counts[0]))) / 2
 
 
@@ -108,6 +115,7 @@ class Affinity(Term):
         over: ``present``: rows and columns are all samples that have the modality; ``pairs``: only samples with both.
         teacher_pair: the teacher's two modalities, where they are others: a student's ``[audio, text]`` may follow a
             teacher's ``[image, text]``. None: the same pair.
+        tile: as in `Contrastive`.
     """
 
     paper = "Yang et al. 2024, arXiv:2307.12732; Wu et al. 2023, arXiv:2309.12314"
@@ -119,30 +127,33 @@ class Affinity(Term):
         student_temperature: float | int | None = None,
         over: Over = "present",
         teacher_pair: Sequence[str] | None = None,
+        tile: int | None = None,
     ) -> None:
         super().__init__()
-        self.first, self.second = checked_pair("Affinity", pair)
+        self.pair = checked_pair("Affinity", pair)
         self.teacher_pair = checked_pair("Affinity", pair if teacher_pair is None else teacher_pair)
         self.teacher_temperature = checked_temperature("Affinity: teacher_temperature", teacher_temperature)
         self.student_temperature = checked_temperature("Affinity: student_temperature", student_temperature)
         self.over = checked_choice("Affinity: over", over, get_args(Over))
+        self.tile = checked_tile("Affinity: tile", tile)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Float[Tensor, ""]:
         """Return the divergence of the student's affinities from the teacher's."""
-        their_first, their_second = self.teacher_pair
-        first = both_present(student, self.first, teacher, their_first)
-        second = both_present(student, self.second, teacher, their_second)
+        (our_first, our_second), (their_first, their_second) = self.pair, self.teacher_pair
+        first = both_present(student, our_first, teacher, their_first)
+        second = both_present(student, our_second, teacher, their_second)
         if self.over == "pairs":
             first = second = first & second
         return affinity_divergence(
-            read(student, self.first, "student"),
-            read(student, self.second, "student"),
+            read(student, our_first, "student"),
+            read(student, our_second, "student"),
             read(teacher, their_first, "teacher"),
             read(teacher, their_second, "teacher"),
-            scale_of(student, self.student_temperature, "student"),
-            scale_of(teacher, self.teacher_temperature, "teacher"),
+            scale_of(student, self.student_temperature, "student", self.pair),
+            scale_of(teacher, self.teacher_temperature, "teacher", self.teacher_pair),
             first,
             second,
+            self.tile,
         )
 
     @classmethod

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from kdmm.distributed import gather, global_mean, row_counts, rows_here
 from kdmm.losses.pairs.affinities import two_way_affinities
+from kdmm.losses.pairs.tiled import checked_tile, every_label, positive_means, tiled_softplus, two_way_logsumexp
 from kdmm.losses.precision import full_precision
-from kdmm.losses.term import Term, all_true, both_present, checked_choice, checked_pair, named_pair, scale_of
+from kdmm.losses.term import Term, all_true, bias_of, both_present, checked_choice, checked_pair, named_pair, scale_of
 from kdmm.outputs import Batch, Outputs, read
 
 __all__ = [
@@ -36,6 +37,7 @@ def softmax_contrast(
     scale: Float[Tensor, ""] | float,
     labels: Int[Tensor, "B"] | None = None,
     valid: Bool[Tensor, "B"] | None = None,
+    tile: int | None = None,
 ) -> Float[Tensor, ""]:
     """InfoNCE in both directions, in nats, the mean over the valid pairs of all ranks.
 
@@ -54,16 +56,23 @@ def softmax_contrast(
         scale: multiplies the cosines (exponentiated).
         labels: equal for samples whose pairs are interchangeable. None: each sample is its only positive.
         valid: which rows are pairs. The others are neither positives nor negatives. None: all.
+        tile: rows and columns of the matrix that are held at a time. None: all.
 
     Returns:
         This rank's share of the loss; 0 where no rank has a pair.
     """
     first, second, labels = pairs_alone(first, second, labels, valid)
     counts, every = row_counts(first), all_true(first)
-    positive = positives(labels, counts, first.device)
-    forth, back = two_way_affinities(first, second, scale, counts, counts)
-    forward = global_mean(negative_log_likelihood(forth, positive), every)
-    return (forward + global_mean(negative_log_likelihood(back, positive), every)) / 2
+    if tile is None:
+        positive = positives(labels, counts, first.device)
+        affinities = two_way_affinities(first, second, scale, counts, counts)
+        forth, back = (negative_log_likelihood(logits, positive) for logits in affinities)
+    else:
+        firsts, seconds = gather(first, counts=counts), gather(second, counts=counts)
+        forth, back = two_way_logsumexp(first, second, firsts, seconds, scale, tile)
+        forth = forth - scale * (first * positive_means(seconds, labels, counts)).sum(1)
+        back = back - scale * (second * positive_means(firsts, labels, counts)).sum(1)
+    return (global_mean(forth, every) + global_mean(back, every)) / 2
 
 
 @full_precision
@@ -74,6 +83,7 @@ def sigmoid_contrast(
     bias: Float[Tensor, ""] | float,
     labels: Int[Tensor, "B"] | None = None,
     valid: Bool[Tensor, "B"] | None = None,
+    tile: int | None = None,
 ) -> Float[Tensor, ""]:
     """Binary cross entropy of every pair of rows, in nats, summed over columns, the mean over the valid pairs.
 
@@ -91,16 +101,22 @@ def sigmoid_contrast(
         bias: added to every logit, about -10 at the start of training.
         labels: as in `softmax_contrast`.
         valid: as in `softmax_contrast`.
+        tile: as in `softmax_contrast`.
 
     Returns:
         This rank's share of the loss; 0 where no rank has a pair.
     """
     first, second, labels = pairs_alone(first, second, labels, valid)
     counts = row_counts(first)
-    positive = positives(labels, counts, first.device)
-    logits = (scale * first) @ gather(second, counts=counts).T
-    logits += bias
-    return global_mean(F.softplus(torch.where(positive, -logits, logits)).sum(1), all_true(first))
+    if tile is None:
+        positive = positives(labels, counts, first.device)
+        logits = (scale * first) @ gather(second, counts=counts).T
+        logits += bias
+        sums = F.softplus(torch.where(positive, -logits, logits)).sum(1)
+    else:
+        every = every_label(labels, counts, first.device)
+        sums = tiled_softplus(first, gather(second, counts=counts), scale, bias, every[rows_here(counts)], every, tile)
+    return global_mean(sums, all_true(first))
 
 
 def pairs_alone(
@@ -117,7 +133,7 @@ def pairs_alone(
 
 def positives(labels: Int[Tensor, "B"] | None, counts: tuple[int, ...], device: torch.device) -> Bool[Tensor, "B N"]:
     """Return which samples of all ranks share the label of each sample here; only itself without labels."""
-    everyone = torch.arange(sum(counts), device=device) if labels is None else gather(labels, False, counts)
+    everyone = every_label(labels, counts, device)
     return everyone[rows_here(counts), None] == everyone
 
 
@@ -143,25 +159,38 @@ class Contrastive(Term):
         form: ``softmax`` or ``sigmoid``.
         duplicates: what samples with the same caption are to each other, in the batches of all ranks: ``positive`` (by
             ``batch["caption_id"]``; without it only the pair itself is), or ``negative``, as in open_clip.
+        tile: rows and columns of the matrix of all pairs that are held at a time, such as 1024, for batches whose
+            matrix does not fit: the memory then grows with the batch and not with its square, for one more product of
+            matrices. None: the whole matrix. Both give the same but for rounding, and a tiled loss has no second
+            derivative; so which it is is said here, and does not depend on the size of a batch.
     """
 
     paper = "Radford et al. 2021, arXiv:2103.00020; Zhai et al. 2023, arXiv:2303.15343"
 
-    def __init__(self, pair: Sequence[str], form: Form = "softmax", duplicates: Duplicates = "positive") -> None:
+    def __init__(
+        self,
+        pair: Sequence[str],
+        form: Form = "softmax",
+        duplicates: Duplicates = "positive",
+        tile: int | None = None,
+    ) -> None:
         super().__init__()
-        self.first, self.second = checked_pair("Contrastive", pair)
+        self.pair = checked_pair("Contrastive", pair)
         self.form = checked_choice("Contrastive: form", form, get_args(Form))
         self.duplicates = duplicates
         checked_choice("Contrastive: duplicates", duplicates, get_args(Duplicates))
+        self.tile = checked_tile("Contrastive: tile", tile)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Float[Tensor, ""]:
         """Return the loss of the student's pairs."""
-        first, second = read(student, self.first, "student"), read(student, self.second, "student")
-        scale, labels = scale_of(student, None, "student"), caption_labels(batch, self.duplicates)
-        valid = both_present(student, self.first, student, self.second)
+        one, other = self.pair
+        first, second = read(student, one, "student"), read(student, other, "student")
+        scale, labels = scale_of(student, None, "student", self.pair), caption_labels(batch, self.duplicates)
+        valid = both_present(student, one, student, other)
         if self.form == "sigmoid":
-            return sigmoid_contrast(first, second, scale, read(student, "logit_bias", "student"), labels, valid)
-        return softmax_contrast(first, second, scale, labels, valid)
+            bias = bias_of(student, "student", self.pair)
+            return sigmoid_contrast(first, second, scale, bias, labels, valid, self.tile)
+        return softmax_contrast(first, second, scale, labels, valid, self.tile)
 
     @classmethod
     def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:

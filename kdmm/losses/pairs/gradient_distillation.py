@@ -167,8 +167,8 @@ class GradientDistillation(SampleTerm):
             self.second_adapter(read(student, second, "student")[valid], their_second),
             their_first,
             their_second,
-            scale_of(student, self.student_temperature, "student"),
-            scale_of(teacher, self.teacher_temperature, "teacher"),
+            scale_of(student, self.student_temperature, "student", self.pair),
+            scale_of(teacher, self.teacher_temperature, "teacher", self.pair),
             None if labels is None else labels[valid],
         )
         return scatter_present(values, valid), valid

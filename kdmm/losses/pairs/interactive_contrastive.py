@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kdmm.distributed import gather, global_mean, row_counts
 from kdmm.losses.adapters import Adapter, Width
 from kdmm.losses.pairs.contrastive import Duplicates, caption_labels, negative_log_likelihood, pairs_alone, positives
+from kdmm.losses.pairs.tiled import checked_tile, positive_means, tiled_logsumexp
 from kdmm.losses.precision import full_precision
 from kdmm.losses.term import (
     Term,
@@ -33,6 +34,7 @@ def anchored_contrast(
     scale: Float[Tensor, ""] | float,
     valid: Bool[Tensor, "B"],
     labels: Int[Tensor, "B"] | None = None,
+    tile: int | None = None,
 ) -> Float[Tensor, ""]:
     """InfoNCE in one direction: each student embedding finds its partner among the teacher's, in nats.
 
@@ -46,14 +48,19 @@ def anchored_contrast(
         scale: multiplies the cosines (exponentiated).
         valid: which rows are pairs; the others are neither positives nor negatives.
         labels: equal for samples whose pairs are interchangeable. None: each sample is its only positive.
+        tile: rows and columns of the matrix that are held at a time. None: all.
 
     Returns:
         This rank's share of the loss; 0 where no rank has a pair.
     """
     student, teacher, labels = pairs_alone(student, teacher, labels, valid)
     counts = row_counts(student)
-    logits = (scale * F.normalize(student, dim=1)) @ gather(teacher, False, counts).T
-    likelihood = negative_log_likelihood(logits, positives(labels, counts, student.device))
+    student, teachers = F.normalize(student, dim=1), gather(teacher, False, counts)
+    if tile is None:
+        likelihood = negative_log_likelihood((scale * student) @ teachers.T, positives(labels, counts, student.device))
+    else:
+        likelihood, _ = tiled_logsumexp(student, teachers, scale, tile)
+        likelihood = likelihood - scale * (student * positive_means(teachers, labels, counts)).sum(1)
     return global_mean(likelihood, all_true(likelihood))
 
 
@@ -69,6 +76,7 @@ class InteractiveContrastive(Term):
         pair: the two modalities, such as ``[image, text]``.
         temperature: divides the cosines. None: the student's own learned ``logit_scale``.
         duplicates: as in `Contrastive`.
+        tile: as in `Contrastive`.
     """
 
     paper = "Yang et al. 2024, arXiv:2307.12732"
@@ -78,17 +86,19 @@ class InteractiveContrastive(Term):
         pair: Sequence[str],
         temperature: float | int | None = None,
         duplicates: Duplicates = "positive",
+        tile: int | None = None,
     ) -> None:
         super().__init__()
-        self.first, self.second = checked_pair("InteractiveContrastive", pair)
+        self.pair = checked_pair("InteractiveContrastive", pair)
         self.temperature = checked_temperature("InteractiveContrastive: temperature", temperature)
         checked_choice("InteractiveContrastive: duplicates", duplicates, get_args(Duplicates))
         self.duplicates: Duplicates = duplicates
-        self.adapters = nn.ModuleDict({name: Width() for name in (self.first, self.second)})
+        self.tile = checked_tile("InteractiveContrastive: tile", tile)
+        self.adapters = nn.ModuleDict({name: Width() for name in self.pair})
 
     def build(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
         """Make the adapters."""
-        for ours, theirs in ((self.first, self.second), (self.second, self.first)):
+        for ours, theirs in (self.pair, self.pair[::-1]):
             self.adapter(ours).build(read(student, ours, "student"), read(teacher, theirs, "teacher"))
 
     def adapter(self, modality: str) -> Adapter:
@@ -97,8 +107,9 @@ class InteractiveContrastive(Term):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Float[Tensor, ""]:
         """Return the mean of the two directions; each counts the samples that have what it compares."""
-        forth = self._direction(student, self.first, teacher, self.second, batch)
-        back = self._direction(student, self.second, teacher, self.first, batch)
+        first, second = self.pair
+        forth = self._direction(student, first, teacher, second, batch)
+        back = self._direction(student, second, teacher, first, batch)
         return (forth + back) / 2
 
     def _direction(self, student: Outputs, ours: str, teacher: Outputs, theirs: str, batch: Batch) -> Float[Tensor, ""]:
@@ -107,9 +118,10 @@ class InteractiveContrastive(Term):
         return anchored_contrast(
             rows,
             columns,
-            scale_of(student, self.temperature, "student"),
+            scale_of(student, self.temperature, "student", self.pair),
             both_present(student, ours, teacher, theirs),
             caption_labels(batch, self.duplicates),
+            self.tile,
         )
 
     @classmethod

@@ -14,6 +14,7 @@ from kdmm.losses.pairs.fitted_bias import fitted_bias
 from kdmm.losses.precision import full_precision
 from kdmm.losses.term import (
     SampleTerm,
+    bias_of,
     both_present,
     checked_choice,
     checked_pair,
@@ -156,10 +157,10 @@ class SigmoidDistillation(SampleTerm):
             read(student, second, "student")[valid],
             read(teacher, first, "teacher")[valid],
             read(teacher, second, "teacher")[valid],
-            scale_of(student, self.student_temperature, "student"),
-            scale_of(teacher, self.teacher_temperature, "teacher"),
-            read(student, "logit_bias", "student") if self.student_bias == "own" else None,
-            read(teacher, "logit_bias", "teacher") if self.teacher_bias == "own" else None,
+            scale_of(student, self.student_temperature, "student", self.pair),
+            scale_of(teacher, self.teacher_temperature, "teacher", self.pair),
+            bias_of(student, "student", self.pair) if self.student_bias == "own" else None,
+            bias_of(teacher, "teacher", self.pair) if self.teacher_bias == "own" else None,
             None if labels is None else labels[valid],
         )
         return scatter_present(values, valid), valid

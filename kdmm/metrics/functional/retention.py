@@ -11,8 +11,8 @@ __all__ = ["higher_is_better", "retention"]
 
 
 def higher_is_better(metric: str) -> bool:
-    """Return whether a metric, by its name in the logs, is a quality: a recall or an accuracy."""
-    return metric.rsplit("/", 1)[-1].startswith(("recall@", "top", "mean_per_class"))
+    """Return whether a metric, by its name in the logs, is a quality: a recall or an accuracy, of one class too."""
+    return "/class/" in metric or metric.rsplit("/", 1)[-1].startswith(("recall@", "top", "mean_per_class"))
 
 
 def retention(student: Mapping[str, float | Tensor], teacher: Mapping[str, float | Tensor]) -> dict[str, float]:

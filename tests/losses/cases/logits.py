@@ -4,7 +4,19 @@ import math
 
 import torch
 
-from kdmm.losses import DIST, DKD, KD, NKD, CrossEntropy, LogitMSE, MultiLevelLogits, RDrop, TeacherFree
+from kdmm.losses import (
+    DIST,
+    DKD,
+    KD,
+    NKD,
+    ClassBalanced,
+    CrossEntropy,
+    LogitAdjusted,
+    LogitMSE,
+    MultiLevelLogits,
+    RDrop,
+    TeacherFree,
+)
 from tests.losses.conformance import Case
 from tests.oracles import logits as oracle
 
@@ -19,6 +31,7 @@ STUDENT, TEACHER = {"logits": scores(1)}, {"logits": scores(2)}
 LABELS = {"label": torch.tensor([0, 3, -1, 4, 1, -1, 3])}
 ORDER = torch.tensor([3, 0, 5, 1, 6, 4, 2])
 CLASSES = torch.tensor([2, 0, 4, 1, 3])
+COUNTS = [50, 3, 10, 400, 7]
 
 
 def reordered(student, teacher, batch):
@@ -290,4 +303,44 @@ CASES = [
         },
         absent=("logits", "logits_again"),
     ),
+]
+CASES += [
+    Case(
+        name,
+        kind,
+        {"counts": COUNTS, **arguments},
+        STUDENT,
+        {},
+        value,
+        LABELS,
+        agrees=sure,
+        invariances={"order of samples": reordered, "shift": shifted},
+        absent=("logits",),
+    )
+    for name, kind, arguments, value in (
+        (
+            "ClassBalanced",
+            ClassBalanced,
+            {},
+            lambda term, s, t, b: oracle.class_balanced(s["logits"], b["label"], COUNTS, 0.999),
+        ),
+        (
+            "ClassBalanced, beta=0.9",
+            ClassBalanced,
+            {"beta": 0.9},
+            lambda term, s, t, b: oracle.class_balanced(s["logits"], b["label"], COUNTS, 0.9),
+        ),
+        (
+            "LogitAdjusted",
+            LogitAdjusted,
+            {},
+            lambda term, s, t, b: oracle.logit_adjusted(s["logits"], b["label"], COUNTS, 1.0),
+        ),
+        (
+            "LogitAdjusted, tau=0.5",
+            LogitAdjusted,
+            {"tau": 0.5},
+            lambda term, s, t, b: oracle.logit_adjusted(s["logits"], b["label"], COUNTS, 0.5),
+        ),
+    )
 ]

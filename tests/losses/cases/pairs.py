@@ -1,6 +1,7 @@
 """Contrast between the modalities of a pair."""
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -8,6 +9,7 @@ from kdmm.losses import (
     Affinity,
     AugmentedFeature,
     Contrastive,
+    GapLoss,
     GradientDistillation,
     InteractiveContrastive,
     SigmoidDistillation,
@@ -51,6 +53,17 @@ def partners(student, teacher, batch):
     """Pairs of one vector, far from all others: at a large scale nothing is to be learned."""
     same = torch.eye(B, dtype=torch.float64)[batch["caption_id"]] if batch else torch.eye(B, dtype=torch.float64)
     return {**student, "image": same, "text": same, "logit_scale": scalar(100.0)}, teacher, batch
+
+
+def concentric(student, teacher, batch):
+    """Different embeddings with one centroid."""
+    moved = student["image"] - student["image"].mean(0) + student["text"].mean(0)
+    return {**student, "image": moved}, teacher, batch
+
+
+def moved_together(student, teacher, batch):
+    offset = unit(1, D, 7)
+    return {**student, "image": student["image"] + offset, "text": student["text"] + offset}, teacher, batch
 
 
 def same_as_teacher(student, teacher, batch):
@@ -376,4 +389,23 @@ CASES += [
             same_as_teacher,
         ),
     )
+]
+CASES += [
+    Case(
+        "GapLoss",
+        GapLoss,
+        {"pair": PAIR},
+        STUDENT,
+        {},
+        lambda term, student, teacher, batch: oracle.squared_gap(student["image"], student["text"]),
+        agrees=concentric,
+        invariances={**SYMMETRIES, "the same added to both": moved_together},
+        absent=("image", "text"),
+    )
+]
+TILED = (Contrastive, Affinity, InteractiveContrastive)
+CASES += [  # tiles of 3 rows and columns do not divide 8
+    replace(case, name=f"{case.name}, tile=3", arguments={**case.arguments, "tile": 3})
+    for case in CASES
+    if case.kind in TILED
 ]

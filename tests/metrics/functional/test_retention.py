@@ -18,3 +18,9 @@ def test_qualities_are_divided_and_ranks_left_out() -> None:
 def test_a_model_retains_all_of_itself() -> None:
     values = {"recall@1": 0.1, "zero_shot/mean_per_class": 0.7}
     assert set(retention(values, values).values()) == {1.0}
+
+
+def test_the_accuracy_of_a_class_is_a_quality_whatever_the_class_is_called() -> None:
+    names = ["zero_shot/class/cat", "zero_shot/class/top hat", "zero_shot_audio/class/sea/waves"]
+    found = retention(dict.fromkeys(names, 0.2), dict.fromkeys(names, 0.4))
+    assert found == {f"retention/{name}": 0.5 for name in names}

@@ -1,0 +1,7 @@
+"""Towers: one modality in, one feature vector a sample out. A shared space projects several of them into one."""
+
+from kdmm.models.towers.audio import AudioTower
+from kdmm.models.towers.image import ImageTower, TimmImage
+from kdmm.models.towers.text import BagOfTokens, TextTower, TransformerText
+
+__all__ = ["AudioTower", "BagOfTokens", "ImageTower", "TextTower", "TimmImage", "TransformerText"]
