@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import ClassVar
 
 from kdmm.models.shared_space import SharedSpace
 from kdmm.models.towers import ImageTower, TextTower
@@ -30,6 +30,10 @@ class DualEncoder(SharedSpace):
         InputError: towers of different width without ``embed_dim``, or an unknown tower in ``freeze``.
     """
 
+    gives: ClassVar[frozenset[str]] = frozenset(  # type: ignore[assignment]
+        {"image", "text", "logit_scale", "logit_bias"}
+    )
+
     def __init__(
         self,
         image: ImageTower,
@@ -50,8 +54,3 @@ class DualEncoder(SharedSpace):
             init_logit_bias,
             weights_from=weights_from,
         )
-
-    @classmethod
-    def gives(cls, arguments: Mapping[str, Any]) -> frozenset[str] | None:
-        """Return what every dual encoder gives."""
-        return frozenset({"image", "text", "logit_scale", "logit_bias"})

@@ -42,11 +42,13 @@ def test_no_temperature_and_whole_numbers_are_fine():
 
 
 def test_scale_is_the_models_own_or_one_over_the_temperature():
-    outputs = {"logit_scale": scalar(20.0)}
-    assert scale_of(outputs, None, "student") is outputs["logit_scale"]
-    assert scale_of(outputs, 0.5, "student") == 2
+    pair, outputs = ("text", "image"), {"logit_scale": scalar(20.0)}
+    assert scale_of(outputs, None, "student", pair) is outputs["logit_scale"]
+    assert scale_of(outputs, 0.5, "student", pair) == 2
+    outputs["logit_scale/image-text"] = scalar(30.0)
+    assert scale_of(outputs, None, "student", pair) is outputs["logit_scale/image-text"]
     with pytest.raises(InputError, match=r"teacher\.logit_scale"):
-        scale_of({"image": torch.ones(1, 1)}, None, "teacher")
+        scale_of({"image": torch.ones(1, 1)}, None, "teacher", pair)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"pair": None}, {"pair": "image"}, {"pair": 3}, {"pair": [1, None]}])
