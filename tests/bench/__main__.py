@@ -2,9 +2,9 @@
 
 import sys
 
-from tests.bench import losses, trainer
+from tests.bench import losses, tiles, trainer
 
-BENCHES = {"trainer": trainer.main, "losses": losses.main}
+BENCHES = {"trainer": trainer.main, "losses": losses.main, "tiles": tiles.main}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or BENCHES:
