@@ -3,6 +3,7 @@
 from kdmm.data.audio_caps import AudioCaps
 from kdmm.data.audio_ref import AudioRef
 from kdmm.data.audio_text import AudioTextDataModule
+from kdmm.data.balanced import Balanced
 from kdmm.data.captioned import Captioned
 from kdmm.data.clotho import Clotho
 from kdmm.data.coco_captions import CocoCaptions
@@ -30,6 +31,7 @@ __all__ = [
     "AudioCaps",
     "AudioRef",
     "AudioTextDataModule",
+    "Balanced",
     "Captioned",
     "ClassNames",
     "Clotho",

@@ -7,6 +7,7 @@ from kdmm.models.audio.clap import Clap, ClapAudio, ClapText
 from kdmm.models.audio.mel_cnn import MelCNN
 from kdmm.models.audio.timm_audio import TimmAudio
 from kdmm.models.audio.transformers_audio import TransformersAudio
+from kdmm.models.chunked import Chunked
 from kdmm.models.classifier import Classifier
 from kdmm.models.conv_image import ConvImage
 from kdmm.models.dual_encoder import DualEncoder
@@ -17,6 +18,7 @@ from kdmm.models.open_clip import OpenClip
 from kdmm.models.plain import Plain
 from kdmm.models.preprocess import ImageTransform, OpenClipTokens, Preprocess, TransformerTokens
 from kdmm.models.shared_space import SharedSpace
+from kdmm.models.shifted import Shifted
 from kdmm.models.tapped import Tapped, retapped, untapped, untapped_tree
 from kdmm.models.taps import Tap
 from kdmm.models.towers import AudioTower, BagOfTokens, ImageTower, TextTower, TimmImage, TransformerText
@@ -27,6 +29,7 @@ __all__ = [
     "AstLogMel",
     "AudioTower",
     "BagOfTokens",
+    "Chunked",
     "Clap",
     "ClapAudio",
     "ClapLogMel",
@@ -46,6 +49,7 @@ __all__ = [
     "Plain",
     "Preprocess",
     "SharedSpace",
+    "Shifted",
     "Tap",
     "Tapped",
     "TextTower",

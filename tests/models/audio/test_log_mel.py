@@ -69,6 +69,21 @@ def test_claps_extractor(fused, seconds):
         assert_equal(ours, copied)
 
 
+@pytest.mark.parametrize("frequency", [440.0, 9000.0])
+def test_beside_a_loud_pure_tone_float32_shows(frequency):
+    """Transformers computes in float64. What lies 90 dB below the loudest band agrees less than the rest."""
+    from transformers import ClapFeatureExtractor
+
+    wave = (2 * torch.pi * frequency * torch.arange(48_000) / 48_000).sin()
+    extractor = ClapFeatureExtractor(max_length_s=1, truncation="rand_trunc")
+    expected = extractor(wave.numpy(), sampling_rate=48_000, return_tensors="np").input_features[0, 0]
+    off = np.abs(ClapLogMel()(wave[None])[0].T.numpy() - expected)
+    heard = expected > expected.max() - 90
+    assert heard.mean() > 0.05
+    assert off[heard].max() < 2e-3
+    assert off.max() < 0.5
+
+
 @pytest.mark.filterwarnings("ignore:At least one mel filter has all zero values")  # Kaldi's lowest, at 128 filters
 @pytest.mark.parametrize("settings", [{}, {"num_mel_bins": 64, "mean": -3.0, "std": 2.0}, {"sampling_rate": 22_050}])
 def test_asts_extractor(settings):
