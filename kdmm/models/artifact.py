@@ -13,7 +13,7 @@ from torch import nn
 
 from kdmm import targets
 from kdmm.errors import InputError
-from kdmm.models.dual_encoder import DualEncoder
+from kdmm.models.shared_space import SharedSpace
 
 __all__ = ["load_model", "save_model"]
 
@@ -69,7 +69,7 @@ def load_model(path: Path, allow: tuple[str, ...] = ()) -> nn.Module:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"{path} does not fit the model it describes ({error}).") from error
-    if isinstance(model, DualEncoder):
+    if isinstance(model, SharedSpace):
         model.weights_from = str(path)
     model.requires_grad_(False)
     return model.eval()

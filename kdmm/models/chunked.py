@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Container, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -89,19 +89,22 @@ class Chunked(nn.Module):
 
     def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Return what surrounds the first run of a part, and the second."""
-        return nullcontext(), _kept_buffers(self.model)
+        return nullcontext(), _KeptBuffers(self.model)
 
 
-@contextmanager
-def _kept_buffers(model: nn.Module) -> Iterator[None]:
-    """Put the buffers of a model in training, such as running statistics, back on leaving."""
-    kept = [(buffer, buffer.clone()) for buffer in model.buffers() if model.training]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, before in kept:
-                buffer.copy_(before)
+class _KeptBuffers(AbstractContextManager[None]):
+    """Puts the buffers of a model in training, such as running statistics, back on leaving; each time it is entered."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __enter__(self) -> None:
+        self.kept = [(buffer, buffer.clone()) for buffer in self.model.buffers() if self.model.training]
+
+    @torch.no_grad()
+    def __exit__(self, *exception: object) -> None:
+        for buffer, before in self.kept:
+            buffer.copy_(before)
 
 
 def _joined(outputs: Sequence[Outputs], counts: Sequence[int]) -> Outputs:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdmm.errors import InputError
-from kdmm.models import DualEncoder, Preprocess, Tap, Tapped, load_model, untapped
+from kdmm.models import Preprocess, SharedSpace, Tap, Tapped, load_model, untapped
 from kdmm.outputs import Batch, Outputs
 from kdmm.teachers.answers import ViewSource
 
@@ -99,16 +99,16 @@ class Frozen(Running):
         taps: activations of inner layers among its outputs, as for :class:`kdmm.models.Tapped`.
 
     Raises:
-        InputError: a dual encoder whose weights came from nowhere.
+        InputError: a model of a shared space whose weights came from nowhere.
     """
 
     def __init__(self, model: nn.Module, taps: Mapping[str, str | Mapping[str, Any] | Tap] | None = None) -> None:
         super().__init__()
         plain = untapped(model)
-        if isinstance(plain, DualEncoder) and plain.weights_from is None:
+        if isinstance(plain, SharedSpace) and plain.weights_from is None:
             raise InputError(
                 "teacher: the model has no trained weights, and a random teacher teaches nothing. Take "
-                "`kdmm.teachers.FromRun` with a finished run, or `kdmm.models.OpenClip` with `weights`."
+                "`kdmm.teachers.FromRun` with a finished run, or `kdmm.models.OpenClip` or `Clap` with trained weights."
             )
         self.hold(Tapped(model, taps) if taps else model)
 

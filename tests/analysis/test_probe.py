@@ -44,7 +44,7 @@ def test_separated_classes_are_told_apart_without_fault():
 
 
 def test_the_strength_is_chosen_by_training_samples_alone():
-    """Labels of the training samples drawn by lot in 200 dimensions: whatever separates them is noise."""
+    """Other test labels choose the same, and what was chosen is what is measured."""
     strengths = [10.0, 1e-1, 1e-3, 1e-6]
     one = linear_probe(*TRAIN, *TEST, l2=strengths)
     swapped = linear_probe(*TRAIN, TEST[0], TEST[1].flip(0), l2=strengths)

@@ -4,11 +4,14 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import torch
+from torchvision.transforms import v2
 
+from kdmm.data import ImageTextDataModule
 from kdmm.data.balanced import Balanced, class_counts
 from kdmm.data.feed import EVAL_PASS, Place, Turn
 from kdmm.errors import InputError
-from tests.data.files import Held, texts
+from tests.data.files import SMALL, Held, pairs, texts
 from tests.data.test_feed import drawn, feed, flat
 
 SIZES = (100, 15, 5)
@@ -140,6 +143,26 @@ def test_only_training_is_balanced():
     assert source.describe("train")["source"] == "Balanced(Held, 'kind', power=0.0)"
     assert source.feed("train", "pairs", 0).describe() == feed(120).describe()
     assert source.splits == ("train", "val", "test")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_balanced_and_a_sample_given_again_is_a_new_view(workers):
+    """Two of twelve pictures are of the rare class: each epoch of six batches of two gives each of them three times."""
+    held = [replace(sample, labels={"kind": int(n >= 10)}) for n, sample in enumerate(pairs(12))]
+    data = ImageTextDataModule(
+        Balanced(Held(train=held), "kind"), 2, augment=[v2.ColorJitter(0.5, 0.5)], workers=workers
+    )
+    data.use({"student": SMALL})
+    data.setup("fit")
+    seen = []
+    for batch in data.train_dataloader():
+        seen += zip(batch["id"], batch["view"], batch["kind"].tolist(), batch["student"]["image"], strict=True)
+    data.teardown("fit")
+    assert Counter(kind for _, _, kind, _ in seen) == {0: 6, 1: 6}
+    for name in ("s10", "s11"):
+        again = sorted((view, picture) for other, view, _, picture in seen if other == name)
+        assert [view for view, _ in again] == [0, 1, 2]
+        assert not any(torch.equal(again[n][1], again[n - 1][1]) for n in range(3))
 
 
 def test_classes_are_counted_for_the_losses():

@@ -9,6 +9,7 @@ from kdmm.errors import InputError
 from kdmm.losses import Affinity, Contrastive
 from kdmm.models import SharedSpace, load_model, save_model
 from kdmm.models.towers import AudioTower, ImageTower, TextTower
+from kdmm.teachers import Frozen
 
 PAIRS = {"audio-image", "audio-text", "image-text"}
 
@@ -161,6 +162,9 @@ def test_a_space_is_kept_and_loaded(tmp_path):
     loaded = load_model(tmp_path / "m.safetensors", allow=("tests",))
     sound = {"audio": torch.randn(2, len(model.preprocess.audio(_tone())))}
     torch.testing.assert_close(loaded.eval()(sound)["audio"], model(sound)["audio"])
+    with pytest.raises(InputError, match="no trained weights"):
+        Frozen(model)
+    assert Frozen(loaded).model is loaded
 
 
 def _tone():

@@ -27,14 +27,14 @@ class Envelope:
         release: of a fall by 100 dB, or from 1 to 0, after the key is let go.
     """
 
-    delay: float
-    attack: float
-    hold: float
-    decay: float
-    sustain: float
-    release: float
+    delay: float | int
+    attack: float | int
+    hold: float | int
+    decay: float | int
+    sustain: float | int
+    release: float | int
 
-    def volume(self, times: NDArray[np.float32], held: float) -> NDArray[np.float32]:
+    def volume(self, times: NDArray[np.float32], held: float | int) -> NDArray[np.float32]:
         """Return amplitudes in [0, 1]: linear while rising, exponential (linear in dB) while falling.
 
         Args:
@@ -49,7 +49,7 @@ class Envelope:
         amplitudes[:rising] *= np.maximum(before[:rising] - self.delay, 0) / self.attack
         return amplitudes
 
-    def modulation(self, times: NDArray[np.float32], held: float) -> NDArray[np.float32]:
+    def modulation(self, times: NDArray[np.float32], held: float | int) -> NDArray[np.float32]:
         """Return values in [0, 1], linear in time; the arguments are those of :meth:`volume`."""
         before = np.minimum(times, held)
         rising = (before - self.delay) / self.attack
@@ -58,7 +58,7 @@ class Envelope:
         values: NDArray[np.float32] = np.maximum(level - np.maximum(times - held, 0) / self.release, 0)
         return values
 
-    def lasts(self, held: float, lost_db: float) -> float:
+    def lasts(self, held: float | int, lost_db: float | int) -> float:
         """Return for how many seconds the volume is less than ``lost_db`` below full, before or after the release."""
         if self.sustain > lost_db:
             held = min(held, self._full + lost_db * self.decay / FULL_DB)

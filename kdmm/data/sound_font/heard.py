@@ -18,7 +18,9 @@ FRAME = 256  # points of a recording that are measured together: 6 ms at 44.1 kH
 FRAMES_KEPT = 4096  # recordings; a large sound font has as many
 
 
-def heard_for(file: FontFile, voices: Sequence[Voice], held: float, seconds: float, lost_db: float) -> float:
+def heard_for(
+    file: FontFile, voices: Sequence[Voice], held: float | int, seconds: float | int, lost_db: float | int
+) -> float:
     """Return when a note was last less than ``lost_db`` below its loudest, to 20 ms, or ``seconds``.
 
     It is the loudness of the recordings times that of the envelopes; what the filter takes away is not seen.

@@ -40,8 +40,8 @@ class Note:
     name: str
     key: int
     velocity: int
-    held: float
-    seconds: float
+    held: float | int
+    seconds: float | int
     rate: int
 
     @property

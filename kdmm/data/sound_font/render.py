@@ -22,13 +22,13 @@ LOWEST_HZ = 8.176  # 0 cents of a cutoff: key 0
 OPEN = 0.95  # of the highest pitch; above it the filter is left out
 
 
-def sounds(voices: Sequence[Voice], held: float, lost_db: float = SILENT_DB) -> float:
+def sounds(voices: Sequence[Voice], held: float | int, lost_db: float | int = SILENT_DB) -> float:
     """Return for how many seconds a note sounds before it is ``lost_db`` below its loudest."""
     return max(voice.lasts(held, lost_db) for voice in voices)
 
 
 def render(
-    file: FontFile, voices: Sequence[Voice], velocity: int, held: float, seconds: float, rate: int
+    file: FontFile, voices: Sequence[Voice], velocity: int, held: float | int, seconds: float | int, rate: int
 ) -> NDArray[np.float32]:
     """Return a note (T,), full scale [-1, 1].
 
@@ -53,7 +53,9 @@ def render(
     return note / max(peak, 1)
 
 
-def _played(file: FontFile, voice: Voice, times: NDArray[np.float32], held: float, rate: int) -> NDArray[np.float32]:
+def _played(
+    file: FontFile, voice: Voice, times: NDArray[np.float32], held: float | int, rate: int
+) -> NDArray[np.float32]:
     step = voice.step(rate)
     places: NDArray[np.floating[Any]] = np.arange(len(times)) * step
     if voice.bend_cents:

@@ -36,7 +36,7 @@ class Played:
     instrument: Instrument
     key: int
     velocity: int
-    held: float
+    held: float | int
     loudness: str
     duration: str
 
@@ -56,10 +56,10 @@ class Score:
     """
 
     step: int
-    lengths: tuple[float, ...]
+    lengths: tuple[float | int, ...]
     soft: tuple[int, ...]
     loud: tuple[int, ...]
-    seconds: float
+    seconds: float | int
 
     def __post_init__(self) -> None:
         if not 1 <= self.step <= 12:

@@ -19,7 +19,7 @@ def frame_times(samples: int, rate: int) -> NDArray[np.float32]:
 
 
 def low_pass(
-    samples: NDArray[np.float32], cutoffs: NDArray[np.float32], resonance_db: float, rate: int
+    samples: NDArray[np.float32], cutoffs: NDArray[np.float32], resonance_db: float | int, rate: int
 ) -> NDArray[np.float32]:
     """Return a sound through ``H(f) = g / (1 - (f/fc)² + j (f/fc) / Q)``, two poles, 12 dB an octave.
 

@@ -84,14 +84,14 @@ class Voice:
     """
 
     recording: Recording
-    cents: float
-    attenuation_db: float
+    cents: float | int
+    attenuation_db: float | int
     volume: Envelope
     modulation: Envelope
-    bend_cents: float
-    cutoff_cents: float
-    sweep_cents: float
-    resonance_db: float
+    bend_cents: float | int
+    cutoff_cents: float | int
+    sweep_cents: float | int
+    resonance_db: float | int
 
     @classmethod
     def of(cls, row: np.void, amounts: Amounts, points: int, key: int) -> Voice:
@@ -118,7 +118,7 @@ class Voice:
         """Return how many points of the recording one sample at ``rate`` takes, where the pitch is not bent."""
         return float(self.recording.rate / rate * 2 ** (self.cents / 1200))
 
-    def lasts(self, held: float, lost_db: float) -> float:
+    def lasts(self, held: float | int, lost_db: float | int) -> float:
         """Return for how many seconds the voice is less than ``lost_db`` below its loudest.
 
         What a recording itself loses is not seen, only where it ends.
@@ -130,7 +130,7 @@ class Voice:
         return min(seconds, points / self.step(self.recording.rate) / self.recording.rate)
 
 
-def _envelope(amounts: Amounts, first: int, sustain: float, key: int) -> Envelope:
+def _envelope(amounts: Amounts, first: int, sustain: float | int, key: int) -> Envelope:
     delay, attack, hold, decay, _, release, to_hold, to_decay = range(first, first + 8)
     scaled: Mapping[int, int] = {hold: amounts[to_hold] * (MIDDLE - key), decay: amounts[to_decay] * (MIDDLE - key)}
     seconds = {

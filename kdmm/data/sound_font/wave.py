@@ -61,7 +61,7 @@ class Wave:
         return np.concatenate([((cubic * x + square) * x + slope) * x + here, silent])
 
 
-def wave(file: FontFile, recording: Recording, step: float) -> Wave:
+def wave(file: FontFile, recording: Recording, step: float | int) -> Wave:
     """Return a recording ready to be read, with the pitches that a result could not hold filtered out.
 
     Args:

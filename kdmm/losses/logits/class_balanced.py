@@ -61,7 +61,8 @@ class ClassBalanced(SampleTerm):
     `kdmm.losses.CrossEntropy`, which matters beside other terms. Takes labels of a mixed batch as `CrossEntropy` does.
 
     Args:
-        counts: training samples of each class, in the order of the labels; `kdmm.data.class_counts` counts them.
+        counts: training samples of each class, in the order of the labels, as `kdmm.data.balanced.class_counts` counts
+            them.
         beta: how much of the inequality is made up for: 0 nothing, 0.9 to 0.9999 in the paper.
         label: the batch's entry that holds (B,) labels in [0, C), or -1 for none.
         logits: what the student's scores are called.

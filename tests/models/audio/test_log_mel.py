@@ -71,16 +71,16 @@ def test_claps_extractor(fused, seconds):
 
 @pytest.mark.parametrize("frequency", [440.0, 9000.0])
 def test_beside_a_loud_pure_tone_float32_shows(frequency):
-    """Transformers computes in float64. What lies 90 dB below the loudest band agrees less than the rest."""
+    """Transformers computes in float64. What lies 60 dB below the loudest band agrees less than the rest."""
     from transformers import ClapFeatureExtractor
 
     wave = (2 * torch.pi * frequency * torch.arange(48_000) / 48_000).sin()
     extractor = ClapFeatureExtractor(max_length_s=1, truncation="rand_trunc")
     expected = extractor(wave.numpy(), sampling_rate=48_000, return_tensors="np").input_features[0, 0]
     off = np.abs(ClapLogMel()(wave[None])[0].T.numpy() - expected)
-    heard = expected > expected.max() - 90
+    heard = expected > expected.max() - 60
     assert heard.mean() > 0.05
-    assert off[heard].max() < 2e-3
+    assert off[heard].max() < 2e-4
     assert off.max() < 0.5
 
 
