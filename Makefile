@@ -26,7 +26,7 @@ reproduce: $(READY)  ## the quick start over five test fifths, with intervals
 conformance: $(READY)  ## check every loss against every property, and write the table
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.losses.write_conformance
 
-losses: $(READY)  ## compare the losses on real data, half an hour on two cores
+losses: $(READY)  ## compare the losses on real data
 	$(BIN)/python experiments/losses/run.py
 
 test: $(READY)  ## the fast tests

@@ -10,7 +10,6 @@ from kdmm.analysis.record import RunRecord
 
 __all__ = ["Evaluated", "chance_recall", "describe"]
 
-
 NOUNS = {"image": "image", "audio": "sound"}
 """What one of a medium is called."""
 

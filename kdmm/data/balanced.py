@@ -90,11 +90,8 @@ class BalancedFeed(Indexed):
 
     def training_request(self, turn: Turn) -> list[tuple[int, int]]:
         """Return (position, times given before) of each sample."""
-        step = turn.place.world * turn.count
-        length = turn.batches * step if turn.first else len(self)
-        start = (turn.epoch * turn.batches + turn.batch) * step + turn.place.rank * turn.count
-        places = (divmod(at, length) for at in range(start, start + turn.count))
-        drawn = (_drawn(self, number, length)[at] for number, at in places)
+        length = self.pass_length(turn)
+        drawn = (_drawn(self, number, length)[at] for number, at in self.places(turn))
         return [(int(row), int(before)) for row, before in drawn]
 
     def given(self, passes: int, length: int) -> NDArray[np.int64]:

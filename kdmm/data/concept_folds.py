@@ -47,8 +47,8 @@ def deal(sizes: Mapping[str, int], salt: str) -> dict[str, Place]:
     return places
 
 
-def split_of(place: Place, fold: int) -> Split:
-    """Return the split that a concept at ``place`` belongs to when ``fold`` is for testing."""
+def split_of(place: Place | None, fold: int) -> Split:
+    """Return the split of what is at ``place`` when ``fold`` is for testing; what has no place is for training."""
     if place == "val":
         return "val"
     return "test" if place == fold else "train"

@@ -140,11 +140,18 @@ class Indexed(Feed):
 
     def training_request(self, turn: Turn) -> list[tuple[int, int]]:
         """Return (position, pass) of each sample."""
-        step = turn.place.world * turn.count
-        length = turn.batches * step if turn.first else len(self)
-        start = (turn.epoch * turn.batches + turn.batch) * step + turn.place.rank * turn.count
-        places = (divmod(at, length) for at in range(start, start + turn.count))
+        places = self.places(turn)
         return [(int(_order(self.seed, self.name, number, len(self))[at]), number) for number, at in places]
+
+    def pass_length(self, turn: Turn) -> int:
+        """Return how many samples a pass gives, over all ranks."""
+        return turn.batches * turn.place.world * turn.count if turn.first else len(self)
+
+    def places(self, turn: Turn) -> list[tuple[int, int]]:
+        """Return (pass, place in the pass) of each sample."""
+        step = turn.place.world * turn.count
+        start = (turn.epoch * turn.batches + turn.batch) * step + turn.place.rank * turn.count
+        return [divmod(at, self.pass_length(turn)) for at in range(start, start + turn.count)]
 
     def evaluation_request(self, rows: Sequence[int]) -> list[tuple[int, int]]:
         """Return (position, `EVAL_PASS`) of each sample."""

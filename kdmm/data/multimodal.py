@@ -116,6 +116,12 @@ class MultimodalDataModule(pl.LightningDataModule):
         for name in preprocess:
             if name in ENTRIES:
                 raise InputError(f"A model cannot be called {name!r}: a batch has an entry of that name.")
+            for modality in preprocess[name].modalities:
+                if modality not in self.modalities:
+                    raise InputError(
+                        f"data: the {name} reads {modality}, and {type(self).__name__} has "
+                        f"{' and '.join(self.modalities)} alone. Take kdmm.data.MultimodalDataModule."
+                    )
         self._preprocess = dict(preprocess)
 
     def position(self, epoch: int, batch: int) -> None:

@@ -131,7 +131,7 @@ class RowMaker:
         transforms = self.recipe.augment.get(modality, ())
         if view == EVAL_VIEW or not transforms:
             return medium
-        seed_view(name, view, "" if modality == "image" else modality)
+        seed_view(name, view, "" if modality == "image" else modality)  # so a picture has the views it had alone
         kind, described = KINDS[modality]
         for transform in transforms:
             medium = transform(medium)

@@ -61,6 +61,11 @@ class Preprocess:
         read = {"image": self.image, "audio": self.audio}
         return {modality: each for modality, each in read.items() if each is not None}
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those that are read."""
+        return tuple(each.name for each in fields(self) if getattr(self, each.name) is not None)
+
     def only(self, *modalities: str) -> Preprocess:
         """Return the part for these modalities."""
         return Preprocess(**{each.name: getattr(self, each.name) for each in fields(self) if each.name in modalities})

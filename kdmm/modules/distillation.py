@@ -14,7 +14,7 @@ from kdmm.models import Preprocess
 from kdmm.modules.base import TrainingModule
 from kdmm.modules.optim import Optimization
 from kdmm.outputs import Batch, Outputs
-from kdmm.teachers import Absent, Frozen, Teacher
+from kdmm.teachers import Absent, Teacher
 
 __all__ = ["DistillationModule"]
 
@@ -68,9 +68,9 @@ class DistillationModule(TrainingModule):
     @property
     def reader(self) -> nn.Module:
         """The student, or the running teacher of a student without a text tower, which shares its space."""
-        running = self.teacher.online()
-        reads_none = cast(Preprocess, self.student.preprocess).text is None
-        return running.model if reads_none and isinstance(running, Frozen) else self.student
+        theirs = self.teacher.online().reader
+        reads_itself = cast(Preprocess, self.student.preprocess).text is not None
+        return self.student if reads_itself or theirs is None else theirs
 
     @property
     def online_preprocess(self) -> dict[str, Any]:

@@ -41,6 +41,11 @@ class Teacher(nn.Module, ABC):
         """Whether the teacher is there when a finished run is measured."""
         return True
 
+    @property
+    def reader(self) -> nn.Module | None:
+        """The model whose text tower stands in for a student's that has none; ``None``: there is no single one."""
+        return None
+
     def answer(self, batch: Batch) -> Outputs:
         """Return what the teacher says of a batch, which holds what it reads under the names of `preprocesses`."""
         outputs: Outputs = self(batch["teacher"])
@@ -74,6 +79,11 @@ class Running(Teacher, ABC):
     def model(self) -> nn.Module:
         """The model itself."""
         return self._held[0]
+
+    @property
+    def reader(self) -> nn.Module | None:
+        """The model."""
+        return self.model
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Running:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own

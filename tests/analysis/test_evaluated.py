@@ -29,3 +29,13 @@ def test_descriptions_name_split_source_folds_and_sizes() -> None:
     assert describe(folds) == "the test split of emoji, folds 0, 1 and 2: 1,100 to 1,102 images and 300 captions each"
     no_retrieval = record("a", metrics={"test/image_to_text/queries": math.nan})
     assert describe([Evaluated.of(no_retrieval)]) == "the test split of emoji: 320 samples"
+
+
+def test_sounds_are_called_so_and_mixed_media_items() -> None:
+    nothing = {"test/image_to_text/queries": math.nan, "test/text_to_image/queries": math.nan}
+    audio = {**nothing, "test/audio_to_text/queries": 40.0, "test/text_to_audio/queries": 120.0}
+    sounds = Evaluated.of(record("a", metrics=audio))
+    assert (sounds.medium, sounds.media, sounds.captions) == ("audio", 40, 120)
+    assert describe([sounds]) == "the test split of emoji: 40 sounds and 120 captions"
+    both = describe([sounds, Evaluated.of(record("b"))])
+    assert both == "the test split of emoji: 40 to 100 items and 120 to 300 captions each"

@@ -392,3 +392,9 @@ def test_a_data_module_can_be_pickled():
     assert [batch["id"] for batch in again.train_dataloader()] == expected
     for each in (made, again):
         each.teardown("fit")
+
+
+def test_a_model_that_reads_what_the_batches_lack_is_refused():
+    data = ImageTextDataModule(Held(train=pairs(2)), 2)
+    with pytest.raises(InputError, match=r"the student reads audio, and ImageTextDataModule has image and text alone"):
+        data.use({"student": Preprocess(audio=len)})

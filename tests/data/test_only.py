@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from kdmm.data import Captioned, Only
+from kdmm.data import Captioned, ClassNames, Digits, Only
 from kdmm.errors import InputError
 from tests.data.files import Held, pairs, texts
 
@@ -24,3 +26,21 @@ def test_wrappers_compose():
     assert len(Only(Captioned(held, 0.25), "image").samples("train")) == 20
     with pytest.raises(InputError, match=r"Only\(Only\(Held, 'image'\), 'text'\): its train split has no samples"):
         Only(Only(held, "image"), "text").samples("train")
+
+
+def test_sounds_lose_their_pictures_and_captions():
+    (picture,) = pairs(1)
+    held = Held(train=[picture, replace(picture, id="both", audio=picture.image)])
+    (sound,) = Only(held, "audio").samples("train")
+    assert (sound.id, sound.image, sound.captions) == ("both", None, ())
+    assert sound.audio is picture.image
+    assert [sample.audio for sample in Only(held, "image").samples("train")] == [None, None]
+
+
+def test_the_names_of_classes_are_those_of_the_source_within():
+    within = Only(Captioned(Digits(), 0.5), "image")
+    assert ClassNames(within, "digit") == tuple("0123456789")
+    with pytest.raises(InputError, match=r"names no classes of a label .digits.; it does of digit"):
+        ClassNames(within, "digits")
+    with pytest.raises(InputError, match=r"names no classes of a label 'kind'; it does of none"):
+        ClassNames(Held(train=pairs(1)), "kind")

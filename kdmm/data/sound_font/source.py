@@ -10,11 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kdmm.data.concept_folds import Place, check_fold, split_of
 from kdmm.data.sample import Sample
 from kdmm.data.sound_font.captions import CAPTIONS, DURATIONS, LOUDNESSES, REGISTERS, captions, register
 from kdmm.data.sound_font.instruments import FAMILIES, INSTRUMENTS, PERCUSSION
 from kdmm.data.sound_font.note import Note
-from kdmm.data.sound_font.places import FOLDS, PLACES, Place, deal, taken
+from kdmm.data.sound_font.places import PLACES, spread
 from kdmm.data.sound_font.presets import read_presets
 from kdmm.data.sound_font.score import Played, Score, play
 from kdmm.data.source import SPLITS, Source, Split
@@ -94,7 +95,7 @@ class SoundFont(Source):
         _one_of("held_out", held_out, HELD_OUT)
         for family in self.families:
             _one_of("families", family, FAMILIES[:-1])
-        _between("fold", fold, 0, FOLDS - 1)
+        check_fold(fold, "SoundFont.fold")
         _between("captions", captions, 1, CAPTIONS)
         _between("rate", rate, *RATES)
         if held_out == "velocity" and max(len(set(soft)), len(set(loud))) < len(PLACES):
@@ -125,7 +126,7 @@ class SoundFont(Source):
         """Choose the notes of a split."""
         numbers = {label: {name: n for n, name in enumerate(names)} for label, names in self.classes.items()}
         font, played = self._played
-        return [self._sample(font, each, numbers) for each in played if taken(self._place(each), split, self.fold)]
+        return [self._sample(font, each, numbers) for each in played if split_of(self._place(each), self.fold) == split]
 
     @property
     def classes(self) -> Mapping[str, tuple[str, ...]]:
@@ -152,10 +153,10 @@ class SoundFont(Source):
     def _places(self) -> dict[Any, Place]:
         """Where each key, velocity or instrument is."""
         if self.held_out == "pitch":
-            return deal(range(0, 128, self.score.step))
+            return spread(range(0, 128, self.score.step))
         if self.held_out == "velocity":
-            return {**deal(sorted(set(self.score.soft))), **deal(sorted(set(self.score.loud)))}
-        return {**deal(each.name for each in INSTRUMENTS), **deal(each.name for each in PERCUSSION)}
+            return {**spread(sorted(set(self.score.soft))), **spread(sorted(set(self.score.loud)))}
+        return {**spread(each.name for each in INSTRUMENTS), **spread(each.name for each in PERCUSSION)}
 
     def _place(self, each: Played) -> Place | None:
         if self.held_out == "pitch":

@@ -1,19 +1,17 @@
 """Cross entropy in which rare classes weigh more."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from kdmm.errors import InputError
 from kdmm.losses.logits.counts import check_classes, checked_counts
 from kdmm.losses.logits.cross_entropy import smoothed_cross_entropy
-from kdmm.losses.logits.labelled import per_label
+from kdmm.losses.logits.labelled import LabelTerm
 from kdmm.losses.precision import full_precision
-from kdmm.losses.term import SampleTerm, checked_number, named
-from kdmm.outputs import Batch, Outputs
+from kdmm.losses.term import checked_number
 
 __all__ = ["ClassBalanced", "effective_weights", "weighted_cross_entropy"]
 
@@ -53,7 +51,7 @@ def weighted_cross_entropy(
     return scores.new_tensor(weights)[labels.long()] * smoothed_cross_entropy(scores, labels)
 
 
-class ClassBalanced(SampleTerm):
+class ClassBalanced(LabelTerm):
     """Mean cross entropy of scores and labels, each sample weighted by its class: `effective_weights`.
 
     The class-balanced softmax loss of Cui et al. 2019, arXiv:1901.05555. As there, the weights add up to the number of
@@ -73,26 +71,14 @@ class ClassBalanced(SampleTerm):
     def __init__(
         self, counts: Sequence[int], beta: float | int = 0.999, label: str = "label", logits: str = "logits"
     ) -> None:
-        super().__init__()
+        super().__init__(label, logits)
         counts = checked_counts("ClassBalanced", counts)
         self.beta = checked_number("ClassBalanced: beta", beta, least=0.0)
         if self.beta >= 1:
             raise InputError(f"ClassBalanced: beta is {beta}. Give a number below 1, such as 0.999.")
-        self.label = label
-        self.logits = logits
         self.weights = effective_weights(counts, self.beta)
 
-    def per_sample(
-        self, student: Outputs, teacher: Outputs, batch: Batch
-    ) -> tuple[Float[Tensor, "B"], Bool[Tensor, "B"]]:
-        """Return the weighted cross entropy of each sample that has a label."""
-        return per_label("ClassBalanced", student, self.logits, batch, self.label, self._loss)
-
-    def _loss(self, scores: Float[Tensor, "N C"], labels: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
+    def loss(self, scores: Float[Tensor, "N C"], labels: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
+        """Return the weighted cross entropy of each row."""
         check_classes("ClassBalanced", len(self.weights), scores)
         return weighted_cross_entropy(scores, labels, self.weights)
-
-    @classmethod
-    def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the student's scores; nothing of the teacher."""
-        return named(arguments.get("logits", "logits")), frozenset()

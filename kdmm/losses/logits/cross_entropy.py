@@ -1,16 +1,12 @@
 """The student's class scores against the labels."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from kdmm.losses.logits.labelled import per_label
+from kdmm.losses.logits.labelled import LabelTerm
 from kdmm.losses.precision import full_precision
-from kdmm.losses.term import SampleTerm, checked_number, named
-from kdmm.outputs import Batch, Outputs
+from kdmm.losses.term import checked_number
 
 __all__ = ["CrossEntropy", "smoothed_cross_entropy"]
 
@@ -45,7 +41,7 @@ def smoothed_cross_entropy(
     return -(1 - smoothing) * likelihood - smoothing * uniform
 
 
-class CrossEntropy(SampleTerm):
+class CrossEntropy(LabelTerm):
     """Mean `smoothed_cross_entropy` of class scores and labels: the loss on labels.
 
     A teacher that was trained with label smoothing transfers less (Müller et al. 2019, arXiv:1906.02629).
@@ -62,21 +58,9 @@ class CrossEntropy(SampleTerm):
     paper = "Szegedy et al. 2016, arXiv:1512.00567 (smoothing)"
 
     def __init__(self, label: str = "label", logits: str = "logits", smoothing: float | int = 0.0) -> None:
-        super().__init__()
-        self.label = label
-        self.logits = logits
+        super().__init__(label, logits)
         self.smoothing = checked_number("CrossEntropy: smoothing", smoothing, least=0.0, most=1.0)
 
-    def per_sample(
-        self, student: Outputs, teacher: Outputs, batch: Batch
-    ) -> tuple[Float[Tensor, "B"], Bool[Tensor, "B"]]:
-        """Return the cross entropy of each sample that has a label."""
-        return per_label("CrossEntropy", student, self.logits, batch, self.label, self._loss)
-
-    def _loss(self, scores: Float[Tensor, "N C"], labels: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
+    def loss(self, scores: Float[Tensor, "N C"], labels: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
+        """Return the cross entropy of each row."""
         return smoothed_cross_entropy(scores, labels, self.smoothing)
-
-    @classmethod
-    def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the student's scores; nothing of the teacher."""
-        return named(arguments.get("logits", "logits")), frozenset()

@@ -1,18 +1,16 @@
 """Cross entropy of scores to which how frequent each class is has been added."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from kdmm.losses.logits.counts import check_classes, checked_counts
 from kdmm.losses.logits.cross_entropy import smoothed_cross_entropy
-from kdmm.losses.logits.labelled import per_label
+from kdmm.losses.logits.labelled import LabelTerm
 from kdmm.losses.precision import full_precision
-from kdmm.losses.term import SampleTerm, checked_number, named
-from kdmm.outputs import Batch, Outputs
+from kdmm.losses.term import checked_number
 
 __all__ = ["LogitAdjusted", "adjusted_cross_entropy", "log_prior"]
 
@@ -43,7 +41,7 @@ def adjusted_cross_entropy(
     return smoothed_cross_entropy(scores + scores.new_tensor(adjustment), labels)
 
 
-class LogitAdjusted(SampleTerm):
+class LogitAdjusted(LabelTerm):
     """Mean cross entropy of labels and ``scores + tau * log_prior``: the logit-adjusted loss.
 
     Menon et al. 2021, arXiv:2007.07314. What is common is learned by the prior, so that the scores alone,
@@ -63,23 +61,11 @@ class LogitAdjusted(SampleTerm):
     def __init__(
         self, counts: Sequence[int], tau: float | int = 1.0, label: str = "label", logits: str = "logits"
     ) -> None:
-        super().__init__()
+        super().__init__(label, logits)
         tau = checked_number("LogitAdjusted: tau", tau, least=0.0)
-        self.label = label
-        self.logits = logits
         self.adjustment = [tau * each for each in log_prior(checked_counts("LogitAdjusted", counts))]
 
-    def per_sample(
-        self, student: Outputs, teacher: Outputs, batch: Batch
-    ) -> tuple[Float[Tensor, "B"], Bool[Tensor, "B"]]:
-        """Return the cross entropy of the adjusted scores of each sample that has a label."""
-        return per_label("LogitAdjusted", student, self.logits, batch, self.label, self._loss)
-
-    def _loss(self, scores: Float[Tensor, "N C"], labels: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
+    def loss(self, scores: Float[Tensor, "N C"], labels: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
+        """Return the cross entropy of the adjusted scores of each row."""
         check_classes("LogitAdjusted", len(self.adjustment), scores)
         return adjusted_cross_entropy(scores, labels, self.adjustment)
-
-    @classmethod
-    def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the student's scores; nothing of the teacher."""
-        return named(arguments.get("logits", "logits")), frozenset()
