@@ -20,7 +20,7 @@ import torch
 import yaml
 
 import kdmm
-from kdmm.analysis import mean_interval, paired_difference
+from kdmm.analysis import against, mean_interval
 
 HERE = Path(__file__).parent
 OBJECTIVES = yaml.safe_load((HERE / "objectives.yaml").read_text("utf-8"))
@@ -139,9 +139,8 @@ def compare(data: str, only: Sequence[str], folds: Sequence[int]) -> str:
         config, changes = comparison.student(fold)
         for row, objective in rows.items():
             began = time.monotonic()
-            metrics = fit(
-                config, f"losses/{data}-{row}-fold{fold}", [*changes, *overrides(objective, comparison.label)]
-            )
+            added = overrides(objective, comparison.stands_for)
+            metrics = fit(config, f"losses/{data}-{row}-fold{fold}", [*changes, *added])
             found[row][fold] = metrics[comparison.metric]
             seconds = time.monotonic() - began
             print(f"{data} fold {fold} {row}: {100 * found[row][fold]:.1f} ({seconds:.0f} s)", flush=True)
@@ -150,22 +149,9 @@ def compare(data: str, only: Sequence[str], folds: Sequence[int]) -> str:
 
 def table(data: str, metric: str, found: Mapping[str, Mapping[int, float]], teacher: Mapping[int, float]) -> str:
     """Return the rows with their means and the paired differences from the hard loss alone, in percent."""
-    mean = mean_interval(list(teacher.values()))
-    lines = [
-        f"**{data}**, {metric} in %, mean of {len(teacher)} folds; teacher {100 * mean.mean:.1f}",
-        "",
-        "| terms beside the hard loss | mean | minus the hard loss alone, 95 % interval | clear of zero |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for row, by_fold in sorted(found.items(), key=lambda item: -sum(item[1].values())):
-        of_row = mean_interval(list(by_fold.values()))
-        cells = ["-", "-"]
-        if row != "hard" and "hard" in found:
-            gain = paired_difference(by_fold, found["hard"])
-            interval = f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-            cells = [interval, "yes" if gain.clear_of_zero else "no"]
-        lines.append(f"| {row} | {100 * of_row.mean:.1f} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    mean = 100 * mean_interval(list(teacher.values())).mean
+    title = f"{data}, {metric} in %, mean of {len(teacher)} folds; teacher {mean:.1f}"
+    return against(title, found, "hard").to_markdown()
 
 
 def main() -> None:

@@ -18,7 +18,13 @@ Rows: TypeAlias = Sequence[tuple[str, Mapping[str, float | Interval | None]]]
 """Names with their values, or with means and intervals."""
 
 MAIN_METRIC = "recall@5"
-"""What retention and differences are of: the mean of both directions."""
+"""What differences are of: the mean of both directions."""
+
+ZERO_SHOT = {"image": "zero_shot", "audio": "zero_shot_audio"}
+"""What zero-shot classification is called in the logs, by what is classified."""
+
+RETAINED = {MAIN_METRIC: "R@5"} | {f"{name}/top1": f"{of} zero-shot top-1" for of, name in ZERO_SHOT.items()}
+"""What retention is of, with its headers."""
 
 PAIRS = (("image", "text"), ("audio", "text"), ("image", "audio"))
 """What is searched with, and what for; and the other way round."""
@@ -85,6 +91,11 @@ def _median_ranks(one: str, other: str) -> Column:
     return Column(header, keys, lambda rank: f"{rank:.1f}".removesuffix(".0"))
 
 
+def _zero_shot(of: str, name: str) -> Column:
+    header = f"{of} zero-shot top-"
+    return Column(f"{header}1 / 5", {f"{name}/top{k}": f"{header}{k}" for k in (1, 5)}, percent)
+
+
 def _in_teachers_index(one: str, other: str) -> Column:
     return _single(f"student {one}→teacher {other} R@5", f"student_{one}_to_teacher_{other}/recall@5", percent)
 
@@ -96,10 +107,10 @@ COLUMNS = (
     _single("R@5", MAIN_METRIC, percent),
     *(_recalls(*direction) for pair in PAIRS for direction in (pair, pair[::-1])),
     *(_median_ranks(*pair) for pair in PAIRS),
-    Column("zero-shot top-1 / 5", {f"zero_shot/top{k}": f"zero-shot top-{k}" for k in (1, 5)}, percent),
+    *(_zero_shot(*each) for each in ZERO_SHOT.items()),
     Column("agreement@1 / 5", {f"agreement@{k}": f"agreement@{k}" for k in (1, 5)}, percent),
     *(_in_teachers_index(medium, "text") for medium in ("image", "audio")),
-    _single("retention of R@5", f"retention/{MAIN_METRIC}", "{:.2f}".format),
+    *(_single(f"retention of {header}", f"retention/{key}", "{:.2f}".format) for key, header in RETAINED.items()),
 )
 
 
@@ -115,9 +126,10 @@ def values(record: RunRecord, teacher: RunRecord | None, samples_per_s: float | 
     found["parameters"] = float(record.parameters.total)
     found["size_bytes"] = float(record.size_bytes)
     found["samples_per_s"] = samples_per_s
-    own, other = found[MAIN_METRIC], teacher.value(MAIN_METRIC) if teacher else None
-    if own is not None and other:
-        found.update(retention({MAIN_METRIC: own}, {MAIN_METRIC: other}))
+    for key in RETAINED:
+        own, other = found[key], teacher.value(key) if teacher else None
+        if own is not None and other:
+            found.update(retention({key: own}, {key: other}))
     return found
 
 

@@ -10,6 +10,8 @@ from kdmm.data.coco_captions import CocoCaptions
 from kdmm.data.digits import Digits
 from kdmm.data.emoji import Emoji
 from kdmm.data.esc50 import Esc50
+from kdmm.data.having import Having
+from kdmm.data.illustrated import Illustrated
 from kdmm.data.image_ref import ImageRef
 from kdmm.data.image_text import ImageTextDataModule
 from kdmm.data.labelled import Labelled
@@ -39,6 +41,8 @@ __all__ = [
     "Digits",
     "Emoji",
     "Esc50",
+    "Having",
+    "Illustrated",
     "ImageRef",
     "ImageTextDataModule",
     "Labelled",

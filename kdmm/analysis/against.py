@@ -1,0 +1,31 @@
+"""Rows of an experiment held against one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+from kdmm.analysis.intervals import mean_interval, paired_difference
+from kdmm.analysis.tables import NOTHING, Table
+
+__all__ = ["against"]
+
+
+def against(title: str, found: Mapping[str, Mapping[Hashable, float]], baseline: str) -> Table:
+    """Return each row's mean and its paired difference from one of them, in percent, the best row first.
+
+    Args:
+        title: stands above the table.
+        found: values by row and fold (or seed), such as accuracies from 0 to 1.
+        baseline: the row that the others are held against; without it the differences are left out.
+    """
+    rows = []
+    means = {row: mean_interval(list(values.values())) for row, values in found.items()}
+    for row in sorted(means, key=lambda row: -means[row].mean):
+        cells = (NOTHING, NOTHING)
+        if row != baseline and baseline in found:
+            gain = paired_difference(found[row], found[baseline])
+            interval = f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+            cells = (interval, "yes" if gain.clear_of_zero else "no")
+        rows.append((row, f"{100 * means[row].mean:.1f}", *cells))
+    headers = ("row", "mean", f"minus {baseline}, 95 % interval", "clear of zero")
+    return Table(title, headers, tuple(rows)).without_empty_columns()
