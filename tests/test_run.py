@@ -258,5 +258,7 @@ def test_a_series_goes_on_where_it_was_and_repeats_nothing(here):
     times = {path: path.stat().st_mtime_ns for path in run.dir.rglob("*") if path.is_file()}
     assert kdmm.complete("small.yaml").metrics == run.metrics
     assert {path: path.stat().st_mtime_ns for path in run.dir.rglob("*") if path.is_file()} == times
-    with pytest.raises(InputError, match="seed differ"):
-        kdmm.complete("small.yaml", ["seed=7"])
+    for change in ("seed=7", "trainer.max_epochs=9"):
+        with pytest.raises(InputError, match=f"{change.split('=')[0]} differ"):
+            kdmm.complete("small.yaml", [change])
+    assert kdmm.complete("small.yaml", ["trainer.enable_progress_bar=false"]).metrics == run.metrics

@@ -16,6 +16,10 @@ __all__ = ["CHECKPOINTS", "CONFIG", "begun", "claim", "opened"]
 
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
+DECIDING = ("seed", "data", "module")
+"""Settings that a run keeps to its end. Those of the trainer, such as its length, may change when it is resumed."""
+LENGTHS = tuple(f"trainer.{key}" for key in ("max_epochs", "max_steps", "max_time", "limit_train_batches"))
+"""Settings that a finished run had besides, if it is to be taken for one that was asked for."""
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 """Where launchers write a process's number; the first that is set counts, as for Lightning."""
 
@@ -47,7 +51,7 @@ def begun(folder: Path, settings: Config) -> bool:
     """
     if not (folder / CONFIG).is_file():
         return False
-    _check_same(folder, settings)
+    _check_same(folder, settings, (*DECIDING, *LENGTHS))
     return True
 
 
@@ -81,15 +85,15 @@ def opened(folder: Path, settings: Config, overwrite: bool) -> Iterator[None]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _check_same(folder: Path, settings: Config) -> None:
+def _check_same(folder: Path, settings: Config, deciding: tuple[str, ...] = DECIDING) -> None:
     if not (folder / CONFIG).is_file():
         raise InputError(f"--resume: there is no run in {folder}. Start it without --resume.")
     changed = configuration.differences(configuration.load(folder / CONFIG, ()), settings)
-    changed = [key for key in changed if key.split(".")[0] in ("seed", "data", "module")]
+    changed = [key for key in changed if any(f"{key}.".startswith(f"{each}.") for each in deciding)]
     if changed:
         raise InputError(
-            f"--resume: {', '.join(changed)} differ from the run's {folder / CONFIG}. Resume with the settings it was "
-            "started with, or start anew under another name."
+            f"The run {folder} was begun with other settings: {', '.join(changed)} differ from its {CONFIG}. Take "
+            "those it was begun with, or another `name=`."
         )
 
 

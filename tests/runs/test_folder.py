@@ -50,7 +50,7 @@ def test_a_run_is_resumed_from_its_last_state_with_the_same_settings(tmp_path):
     last.write_bytes(b"state")
     assert folder.claim(path, SETTINGS, resume=True, overwrite=False) == last
     other = Config("mine", data={"a": 3}, module={"b": 2})
-    with pytest.raises(InputError, match=r"--resume: data.a differ from the run's"):
+    with pytest.raises(InputError, match=r"mine was begun with other settings: data.a differ from its config.yaml"):
         folder.claim(path, other, resume=True, overwrite=False)
 
 
