@@ -13,7 +13,8 @@ from kdmm.errors import InputError, nearest
 
 __all__ = ["MODALITIES", "Batch", "Outputs", "pair_name", "present", "read", "scalar_name", "scatter_present", "valid"]
 
-MODALITIES = ("image", "text", "audio", "video")
+MODALITIES = ("image", "text", "audio", "video", "source")
+"""What a sample may have. ``source`` is a text that is read to write ``text``, such as the one to be translated."""
 
 Outputs: TypeAlias = Mapping[str, Tensor]
 """Named tensors. ``image``, ``text``, ...: embeddings (B, D), float32, L2-normalized, zero rows where the sample lacks
@@ -25,7 +26,9 @@ of its places count (no padding). Both are all true when they are not given."""
 
 Batch: TypeAlias = Mapping[str, Any]
 """``id``: list of B str; ``view``: list of B int; ``caption``: list of B ``str | None``; ``caption_id``: (B,) int64,
-equal for equal captions; one mapping per model (``student``, ``teacher``) with what that model reads; labels if any."""
+equal for equal captions; one mapping per model (``student``, ``teacher``) with what that model reads; labels if any.
+Of marked pictures also ``boxes``, ``box_classes`` and ``masks``: lists of B tensors (N, 4), (N,) and (N, H, W);
+``label_map``: (B, H, W) int64, 255 where unlabelled; ``marked``: (B,) bool; ``image_size``: (H, W), of all pictures."""
 
 
 def read(outputs: Outputs, name: str, whose: str) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kdmm.data.feed import Feed
+from kdmm.data.marks import UNLABELLED, Marks
 from kdmm.data.rows import Recipe, Row, RowMaker
 from kdmm.data.sample import BadSample
 from kdmm.errors import InputError
@@ -20,7 +21,9 @@ from kdmm.views import EVAL_VIEW, preserved_randomness, stable_hash
 
 __all__ = ["BatchMaker", "Failure", "caption_hash", "map_tensors", "start_worker"]
 
-ENTRIES = ("id", "view", "caption", "captions", "caption_id", "skipped")
+MARKED = ("boxes", "box_classes", "masks", "label_map", "marked", "image_size")
+"""What a batch holds of marked pictures."""
+ENTRIES = ("id", "view", "caption", "captions", "caption_id", "source", "skipped", *MARKED)
 """What a batch holds besides models and labels."""
 
 
@@ -90,7 +93,12 @@ class BatchMaker(Dataset[dict[str, Any] | Failure]):
 
     def _put_together(self, rows: Sequence[Row], bad: Sequence[BadSample]) -> dict[str, Any]:
         ids, views, captions = [row.id for row in rows], [row.view for row in rows], [row.caption for row in rows]
+        sources = [row.sample.source for row in rows]
         batch: dict[str, Any] = {"id": ids, "view": views, "caption": captions, "caption_id": self._caption_ids(rows)}
+        if "source" in self.recipe.modalities:
+            batch["source"] = sources
+        if self.recipe.canvas is not None:
+            batch |= _marked([row.marks for row in rows], self.recipe.canvas)
         if all(view == EVAL_VIEW for view in views):
             batch["captions"] = [row.sample.captions for row in rows]
         if self.recipe.bad_samples == "skip":
@@ -102,7 +110,7 @@ class BatchMaker(Dataset[dict[str, Any] | Failure]):
         has = {modality: torch.tensor([row.has(modality) for row in rows]) for modality in self.recipe.modalities}
         flags = {f"present/{modality}": flag for modality, flag in has.items()}
         media: dict[tuple[str, Any], Tensor] = {}  # models with equal preprocessing share the tensor
-        texts: dict[TextPreprocess, Tensor] = {}
+        texts: dict[tuple[str, TextPreprocess], Tensor] = {}
         for model, preprocess in self.recipe.preprocess.items():
             batch[model] = {"id": ids, "view": views, "caption": captions, **flags}
             for key in preprocess.media.items():
@@ -111,10 +119,14 @@ class BatchMaker(Dataset[dict[str, Any] | Failure]):
                     if key not in media:
                         media[key] = torch.stack([row.media[modality][transform] for row in rows if row.has(modality)])
                     batch[model][modality] = media[key]
-            if preprocess.text is not None and bool(has["text"].any()):
-                if preprocess.text not in texts:
-                    texts[preprocess.text] = preprocess.text([text for text in captions if text is not None])
-                batch[model]["text"] = texts[preprocess.text]
+            for modality, written in (("text", captions), ("source", sources)):
+                tokenize = preprocess.written.get(modality)
+                if tokenize is not None and bool(has[modality].any()):
+                    if (modality, tokenize) not in texts:
+                        texts[modality, tokenize] = tokenize([text for text in written if text is not None])
+                    batch[model][modality] = texts[modality, tokenize]
+            if preprocess.marks:
+                batch[model] |= {name: batch[name] for name in MARKED if name in batch}
         return batch
 
     def _caption_ids(self, rows: Sequence[Row]) -> Tensor:
@@ -139,11 +151,35 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor], seen: dict[int, 
     seen = {} if seen is None else seen
     if isinstance(value, dict):
         return {name: map_tensors(item, change, seen) for name, item in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], Tensor):
+        return [map_tensors(item, change, seen) for item in value]
     if isinstance(value, Tensor):
         if id(value) not in seen:
             seen[id(value)] = change(value)
         return seen[id(value)]
     return value
+
+
+def _marked(marks: Sequence[Marks | None], canvas: tuple[int, int]) -> dict[str, Any]:
+    """Return the marks of a batch's pictures, and which of them anybody has marked."""
+    nothing = Marks.of_map(torch.full(canvas, UNLABELLED))
+    each = [nothing if one is None else one for one in marks]
+    found: dict[str, Any] = {
+        "boxes": [one.boxes for one in each],
+        "box_classes": [one.box_classes for one in each],
+        "label_map": torch.stack([_or(one.label_map, nothing.label_map) for one in each]),
+        "marked": torch.tensor([one is not None for one in marks]),
+        "image_size": canvas,
+    }
+    if any(one.masks is not None for one in each):
+        found["masks"] = [_or(one.masks, torch.zeros(len(one.boxes), *canvas, dtype=torch.bool)) for one in each]
+    return found
+
+
+def _or(given: Tensor | None, default: Tensor | None) -> Tensor:
+    chosen = default if given is None else given
+    assert chosen is not None
+    return chosen
 
 
 def start_worker(worker: int) -> None:

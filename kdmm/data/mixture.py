@@ -99,7 +99,7 @@ class Mixture:
             **self.feed(self.first, split).describe(),
         }
 
-    def fingerprint(self, augment: Mapping[str, Sequence[Transform]]) -> str:
+    def fingerprint(self, augment: Mapping[str, Sequence[Transform]], canvas: tuple[int, int] | None = None) -> str:
         """Return what names everything that decides a view: files (path, size, time), augmentation, versions."""
         digest = hashlib.blake2b(digest_size=16)
         facts = [
@@ -107,6 +107,7 @@ class Mixture:
             PIL.__version__,
             torchvision.__version__,
             torch.__version__,
+            *([] if canvas is None else [canvas]),
         ]
         digest.update(json.dumps(facts).encode())
         for split in SPLITS:
@@ -114,5 +115,7 @@ class Mixture:
                 if split in self.sources[name].splits:
                     for sample in self.feed(name, split).samples:
                         media = " ".join(f"{modality} {ref.identity()}" for modality, ref in sample.media.items())
+                        if canvas is not None and sample.marks is not None:  # a transform may look at them
+                            media += f" marks {sample.marks.identity()}"
                         digest.update(f"{split} {name} {sample.id} {media}\n".encode())
         return digest.hexdigest()

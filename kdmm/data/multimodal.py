@@ -55,6 +55,8 @@ class MultimodalDataModule(pl.LightningDataModule):
             picture or sound, and each other one in a row of text alone with its id, after the batch's samples.
         remember: keep the preprocessed media of all ``views`` in memory, once they are made; each worker keeps its
             own.
+        canvas: (height, width) in pixels that every picture is resized to after the augmentation, with what is marked
+            in it. Without it, batches hold no boxes, masks or maps.
         temperature: of the mixture: a source with n training samples gets a share of the batch in proportion to
             ``n ** (1 / temperature)`` (Arivazhagan et al. 2019, https://arxiv.org/abs/1907.05019), one sample at least.
             1 mixes as the data are, a large number takes from all alike; ``null``: ``batch_size`` states it.
@@ -78,6 +80,7 @@ class MultimodalDataModule(pl.LightningDataModule):
         caption: Literal["random", "first"] = "random",
         remember: bool = False,
         temperature: float | None = None,
+        canvas: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.mixture = Mixture(sources, seed)
@@ -91,6 +94,7 @@ class MultimodalDataModule(pl.LightningDataModule):
         self.seed = seed
         self.caption = caption
         self.remember = remember
+        self.canvas = None if canvas is None else _checked_canvas(canvas)
         if remember and views is None:
             raise InputError("remember: true keeps the media of `views`, and `views` is null; set how many there are.")
         for setting, value, least in (
@@ -236,7 +240,7 @@ class MultimodalDataModule(pl.LightningDataModule):
     @property
     def fingerprint(self) -> str:
         """Names what decides every view: its files (path, size, time), the augmentation, versions."""
-        return self.mixture.fingerprint(self.augment)
+        return self.mixture.fingerprint(self.augment, self.canvas)
 
     def counts(self) -> dict[str, int]:
         """Return how many samples a process takes from each source for a training batch."""
@@ -324,6 +328,7 @@ class MultimodalDataModule(pl.LightningDataModule):
             remember,
             every_caption,
             self.modalities,
+            self.canvas,
         )
         return BatchMaker(feeds, recipe, prefixed=len(self.mixture.sources) > 1)
 
@@ -333,3 +338,9 @@ class MultimodalDataModule(pl.LightningDataModule):
 
     def _place(self) -> Place:
         return Place(rank(), world_size(), max(1, self.workers))
+
+
+def _checked_canvas(canvas: Sequence[int]) -> tuple[int, int]:
+    if len(canvas) != 2 or min(canvas) < 1:
+        raise InputError(f"canvas: {list(canvas)} given; give the height and the width in pixels, such as [128, 128].")
+    return canvas[0], canvas[1]

@@ -1,10 +1,12 @@
-"""What is known of one thing: a picture, a sound, what is said of it; some or all of them."""
+"""What is known of one thing: pictures, sounds, what is said of it; some or all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
+
+from kdmm.data.marks import MarksRef
 
 __all__ = ["BadSample", "MediaRef", "Sample"]
 
@@ -18,7 +20,7 @@ class MediaRef(Protocol):
         """Names it in messages."""
 
     def open(self) -> Any:
-        """Read it: a picture as a PIL image, a sound as :class:`kdmm.models.audio.AudioClip`.
+        """Read it: a PIL image, a :class:`kdmm.models.audio.AudioClip` or a :class:`kdmm.models.VideoClip`.
 
         Raises:
             InputError: it cannot be read; the message says why, without the path.
@@ -30,7 +32,7 @@ class MediaRef(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture or a sound, or both, and what is said of it.
+    """A picture, a sound, moving pictures, and what is said of them.
 
     Args:
         id: unique in its source.
@@ -40,6 +42,9 @@ class Sample:
         labels: class numbers by the label's name.
         origin: the file and row it comes from, for messages.
         audio: ``None`` if there is no sound.
+        video: ``None`` if there are no moving pictures.
+        source: the text that is read to write a caption, such as the one that captions translate; ``None``: none.
+        marks: what is marked in the picture; ``None``: nobody has marked anything.
     """
 
     id: str
@@ -49,16 +54,20 @@ class Sample:
     labels: Mapping[str, int] = field(default_factory=dict)
     origin: str = ""
     audio: MediaRef | None = None
+    video: MediaRef | None = None
+    source: str | None = None
+    marks: MarksRef | None = None
 
     @property
     def media(self) -> dict[str, MediaRef]:
         """What it has besides text, by modality."""
-        refs = {"image": self.image, "audio": self.audio}
+        refs = {"image": self.image, "audio": self.audio, "video": self.video}
         return {modality: ref for modality, ref in refs.items() if ref is not None}
 
     def has(self, modality: str) -> bool:
         """Return whether it has a modality."""
-        return bool(self.captions) if modality == "text" else modality in self.media
+        texts = {"text": bool(self.captions), "source": self.source is not None}
+        return texts.get(modality, modality in self.media)
 
     def only(self, modality: str) -> Sample:
         """Return the sample without its other modalities."""
@@ -67,6 +76,9 @@ class Sample:
             image=self.image if modality == "image" else None,
             captions=self.captions if modality == "text" else (),
             audio=self.audio if modality == "audio" else None,
+            video=self.video if modality == "video" else None,
+            source=self.source if modality == "source" else None,
+            marks=self.marks if modality == "image" else None,
         )
 
 

@@ -5,6 +5,7 @@ from kdmm.metrics.agreement import Agreement
 from kdmm.metrics.all_pairs import AllPairs
 from kdmm.metrics.functional import retention
 from kdmm.metrics.modality_gap import ModalityGap
+from kdmm.metrics.model_metric import ModelMetric
 from kdmm.metrics.retrieval import Retrieval
 from kdmm.metrics.sample_metric import SampleMetric
 from kdmm.metrics.zero_shot import TEMPLATES, ZeroShot
@@ -15,6 +16,7 @@ __all__ = [
     "Agreement",
     "AllPairs",
     "ModalityGap",
+    "ModelMetric",
     "Retrieval",
     "SampleMetric",
     "ZeroShot",

@@ -21,8 +21,9 @@ from kdmm.models.shared_space import SharedSpace
 from kdmm.models.shifted import Shifted
 from kdmm.models.tapped import Tapped, retapped, untapped, untapped_tree
 from kdmm.models.taps import Tap
-from kdmm.models.towers import AudioTower, BagOfTokens, ImageTower, TextTower, TimmImage, TransformerText
+from kdmm.models.towers import AudioTower, BagOfTokens, ImageTower, TextTower, TimmImage, TransformerText, VideoTower
 from kdmm.models.twice import Twice
+from kdmm.models.video import Frames, VideoClip
 
 __all__ = [
     "AiSfx",
@@ -37,6 +38,7 @@ __all__ = [
     "Classifier",
     "ConvImage",
     "DualEncoder",
+    "Frames",
     "ImageTower",
     "ImageTransform",
     "Inherited",
@@ -59,6 +61,8 @@ __all__ = [
     "TransformerTokens",
     "TransformersAudio",
     "Twice",
+    "VideoClip",
+    "VideoTower",
     "Waveform",
     "WhisperLogMel",
     "embed_images",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,8 @@ from torch.nn.utils.rnn import pad_sequence
 from kdmm.errors import InputError
 from kdmm.models.audio.clip import AudioClip
 from kdmm.models.files import locate
+from kdmm.models.video import VideoPreprocess
+from kdmm.outputs import MODALITIES
 
 __all__ = [
     "AudioPreprocess",
@@ -54,25 +56,36 @@ class Preprocess:
     image: ImagePreprocess | None = None
     text: TextPreprocess | None = None
     audio: AudioPreprocess | None = None
+    video: VideoPreprocess | None = None
+    source: TextPreprocess | None = None
+    marks: bool = False
+    """Whether the model also reads what is marked in pictures, such as a detector that computes its own losses."""
 
     @property
     def media(self) -> dict[str, Callable[[Any], Tensor]]:
-        """What is done to one sample at a time, by modality: all but text."""
-        read = {"image": self.image, "audio": self.audio}
+        """What is done to one sample at a time, by modality: all but texts."""
+        read = {"image": self.image, "audio": self.audio, "video": self.video}
+        return {modality: each for modality, each in read.items() if each is not None}
+
+    @property
+    def written(self) -> dict[str, TextPreprocess]:
+        """What is done to a batch's texts, by modality."""
+        read = {"text": self.text, "source": self.source}
         return {modality: each for modality, each in read.items() if each is not None}
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Those that are read."""
-        return tuple(each.name for each in fields(self) if getattr(self, each.name) is not None)
+        return tuple(modality for modality in MODALITIES if getattr(self, modality) is not None)
 
     def only(self, *modalities: str) -> Preprocess:
         """Return the part for these modalities."""
-        return Preprocess(**{each.name: getattr(self, each.name) for each in fields(self) if each.name in modalities})
+        kept = {modality: getattr(self, modality) for modality in MODALITIES if modality in modalities}
+        return Preprocess(**kept, marks=self.marks and "image" in modalities)
 
     def without(self, *modalities: str) -> Preprocess:
         """Return the part for all other modalities."""
-        return self.only(*(each.name for each in fields(self) if each.name not in modalities))
+        return self.only(*(modality for modality in MODALITIES if modality not in modalities))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kdmm.errors import InputError, nearest
 from kdmm.models.preprocess import Preprocess
-from kdmm.models.towers import AudioTower, ImageTower, TextTower
+from kdmm.models.towers import Tower
 from kdmm.outputs import MODALITIES, Outputs, pair_name, scatter_present
 
 __all__ = ["SharedSpace"]
@@ -50,7 +50,7 @@ class SharedSpace(nn.Module):
 
     def __init__(
         self,
-        towers: Mapping[str, ImageTower | TextTower | AudioTower],
+        towers: Mapping[str, Tower],
         embed_dim: int | None = None,
         freeze: Sequence[str] = (),
         dropout: float = 0.0,

@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from kdmm.errors import NonFiniteLossError
 from kdmm.losses import Objective
-from kdmm.metrics import Retrieval, SampleMetric
+from kdmm.metrics import ModelMetric, Retrieval, SampleMetric
 from kdmm.models import embed_texts
 from kdmm.modules.optim import Optimization
 from kdmm.outputs import Batch, Outputs
@@ -73,6 +73,11 @@ class TrainingModule(pl.LightningModule, ABC):
     def reader(self) -> nn.Module:
         """The model whose text tower makes a classifier of class names."""
         return self.model
+
+    @property
+    def running_teacher(self) -> nn.Module | None:
+        """The teacher's model, if there is a single one that runs."""
+        return None
 
     @property
     def online_preprocess(self) -> dict[str, Any]:
@@ -170,8 +175,10 @@ class TrainingModule(pl.LightningModule, ABC):
         return cast(Iterable[Metric], self.metrics.values())
 
     def _prepare_metrics(self) -> None:
-        """Let the metrics look at the text tower as it is now; one of another package looks at nothing."""
+        """Let the metrics look at the models as they are now; one of another package looks at nothing."""
         for metric in self._metrics():
+            if isinstance(metric, ModelMetric):
+                metric.look_at(self.model, self.running_teacher)
             if isinstance(metric, SampleMetric):
                 metric.prepare(lambda texts: embed_texts(self.reader, texts))
 

@@ -68,9 +68,14 @@ class DistillationModule(TrainingModule):
     @property
     def reader(self) -> nn.Module:
         """The student, or the running teacher of a student without a text tower, which shares its space."""
-        theirs = self.teacher.online().reader
+        theirs = self.running_teacher
         reads_itself = cast(Preprocess, self.student.preprocess).text is not None
         return self.student if reads_itself or theirs is None else theirs
+
+    @property
+    def running_teacher(self) -> nn.Module | None:
+        """The running teacher's model."""
+        return self.teacher.online().reader if self.teacher.outlasts_training else None
 
     @property
     def online_preprocess(self) -> dict[str, Any]:

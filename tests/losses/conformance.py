@@ -241,7 +241,7 @@ def reads(case: Case) -> None:
 
 def one_step(case: Case, here: slice) -> dict[str, Any]:
     """The value and every gradient of one rank's rows."""
-    whole = next(len(x) for x in case.student.values() if isinstance(x, Tensor) and x.ndim)
+    whole = next((len(x) for x in case.student.values() if isinstance(x, Tensor) and x.ndim), 0)
 
     def rows(outputs: Named) -> dict[str, Any]:
         return {k: x[here] if isinstance(x, Tensor) and x.ndim and len(x) == whole else x for k, x in outputs.items()}

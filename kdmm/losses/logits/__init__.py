@@ -11,6 +11,7 @@ from kdmm.losses.logits.logit_adjusted import LogitAdjusted, adjusted_cross_entr
 from kdmm.losses.logits.logit_mse import LogitMSE, score_distance
 from kdmm.losses.logits.multi_level import MultiLevelLogits, multi_level_distance
 from kdmm.losses.logits.nkd import NKD, normalized_cross_entropy
+from kdmm.losses.logits.own_loss import OwnLoss
 from kdmm.losses.logits.r_drop import RDrop, symmetric_divergence
 from kdmm.losses.logits.standardize import standardized
 from kdmm.losses.logits.teacher_free import TeacherFree, virtual_teacher_divergence
@@ -25,6 +26,7 @@ __all__ = [
     "LogitAdjusted",
     "LogitMSE",
     "MultiLevelLogits",
+    "OwnLoss",
     "RDrop",
     "TeacherFree",
     "adjusted_cross_entropy",

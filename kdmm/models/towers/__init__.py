@@ -3,5 +3,18 @@
 from kdmm.models.towers.audio import AudioTower
 from kdmm.models.towers.image import ImageTower, TimmImage
 from kdmm.models.towers.text import BagOfTokens, TextTower, TransformerText
+from kdmm.models.towers.video import VideoTower
 
-__all__ = ["AudioTower", "BagOfTokens", "ImageTower", "TextTower", "TimmImage", "TransformerText"]
+Tower = AudioTower | ImageTower | TextTower | VideoTower
+"""Any of them; ``modality`` says which."""
+
+__all__ = [
+    "AudioTower",
+    "BagOfTokens",
+    "ImageTower",
+    "TextTower",
+    "TimmImage",
+    "Tower",
+    "TransformerText",
+    "VideoTower",
+]

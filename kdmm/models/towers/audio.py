@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ __all__ = ["AudioTower"]
 class AudioTower(nn.Module, ABC):
     """Waveforms (N, T) to features (N, ``width``)."""
 
+    modality: ClassVar[str] = "audio"
     width: int
     preprocess: AudioPreprocess
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import timm
 from jaxtyping import Float
@@ -18,6 +19,7 @@ __all__ = ["ImageTower", "TimmImage"]
 class ImageTower(nn.Module, ABC):
     """Pictures (N, 3, H, W) to features (N, ``width``)."""
 
+    modality: ClassVar[str] = "image"
     width: int
     preprocess: ImagePreprocess
 

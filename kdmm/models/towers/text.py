@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +21,7 @@ EMBEDDING_STD = 0.02
 class TextTower(nn.Module, ABC):
     """Token ids (N, T) to features (N, ``width``)."""
 
+    modality: ClassVar[str] = "text"
     width: int
     preprocess: TextPreprocess
 

@@ -14,6 +14,7 @@ from kdmm.losses import (
     LogitAdjusted,
     LogitMSE,
     MultiLevelLogits,
+    OwnLoss,
     RDrop,
     TeacherFree,
 )
@@ -164,6 +165,20 @@ CASES = [
         least=SMOOTHED,
         invariances=SOFTMAX,
         absent=("logits",),
+    ),
+    Case(
+        "OwnLoss",
+        OwnLoss,
+        {},
+        {name: torch.tensor(x, dtype=torch.float64) for name, x in (("loss/class", 1.5), ("loss/box", 0.25))},
+        {},
+        lambda term, s, t, b: 1.75,
+        exempt={
+            "agreement": "the student's own; there is no teacher in it",
+            "invariance": "a sum of what the student gives",
+            "masks": "scalars: the student has left out what is absent",
+            "20 steps": "the student lowers what it gives, not the term",
+        },
     ),
     kd_case("KD"),
     kd_case("KD, divergence=reverse", divergence="reverse", temperature=2),
