@@ -111,6 +111,20 @@ def test_the_series_of_one_space_shares_its_teachers(series):
     assert cells(text, "notes, test/zero_shot", "captions and pictures")[1] == f"{50 * sum(values):.1f}"
 
 
+def test_what_answers_imbalance_is_held_against_what_does_not(monkeypatch):
+    metrics = ["test/mean_per_class", "test/top1", "test/recall@5"]
+    metrics += [f"test/image_text_gap/{name}" for name in ("centroid_distance", "separability")]
+    classes = runpy.run_path(str(EXPERIMENTS / "imbalance/run.py"))
+    made = Series(metrics)
+    monkeypatch.setattr(kdmm, "complete", made.complete)
+    (table, _) = classes["compare"]("classes", classes["CLASSES"], [0, 1])
+    monkeypatch.setitem(classes["compare"].__globals__, "shifted", lambda run: dict.fromkeys(metrics, 0.5))
+    assert len(classes["compare"]("gap", classes["GAP"], [0])) == 3
+    assert len(made.names) == len(set(made.names)) == 2 * 4 + 4
+    rows = [Series.value(f"imbalance/classes-balanced-sampling-fold{fold}", metrics[0]) for fold in (0, 1)]
+    assert cells(table, "test/mean_per_class", "balanced sampling")[1] == f"{50 * sum(rows):.1f}"
+
+
 def test_the_notebooks_are_stored_without_outputs():
     for path in Path(EXPERIMENTS.parent / "notebooks").glob("*.ipynb"):
         for cell in json.loads(path.read_text())["cells"]:

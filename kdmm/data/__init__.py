@@ -3,11 +3,12 @@
 from kdmm.data.audio_caps import AudioCaps
 from kdmm.data.audio_ref import AudioRef
 from kdmm.data.audio_text import AudioTextDataModule
-from kdmm.data.balanced import Balanced
+from kdmm.data.balanced import Balanced, ClassCounts
 from kdmm.data.captioned import Captioned
 from kdmm.data.clotho import Clotho
 from kdmm.data.coco_captions import CocoCaptions
 from kdmm.data.digits import Digits
+from kdmm.data.embedded import embedded
 from kdmm.data.emoji import Emoji
 from kdmm.data.esc50 import Esc50
 from kdmm.data.having import Having
@@ -15,6 +16,7 @@ from kdmm.data.illustrated import Illustrated
 from kdmm.data.image_ref import ImageRef
 from kdmm.data.image_text import ImageTextDataModule
 from kdmm.data.labelled import Labelled
+from kdmm.data.long_tailed import LongTailed
 from kdmm.data.movie_reviews import MovieReviews
 from kdmm.data.multimodal import MultimodalDataModule
 from kdmm.data.only import Only
@@ -35,6 +37,7 @@ __all__ = [
     "AudioTextDataModule",
     "Balanced",
     "Captioned",
+    "ClassCounts",
     "ClassNames",
     "Clotho",
     "CocoCaptions",
@@ -46,6 +49,7 @@ __all__ = [
     "ImageRef",
     "ImageTextDataModule",
     "Labelled",
+    "LongTailed",
     "MovieReviews",
     "MultimodalDataModule",
     "Only",
@@ -60,4 +64,5 @@ __all__ = [
     "Vocabulary",
     "WebDataset",
     "Without",
+    "embedded",
 ]

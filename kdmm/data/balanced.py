@@ -16,7 +16,7 @@ from kdmm.data.source import Source, Split
 from kdmm.errors import InputError
 from kdmm.views import stable_hash
 
-__all__ = ["Balanced", "BalancedFeed", "class_counts"]
+__all__ = ["Balanced", "BalancedFeed", "ClassCounts"]
 
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it spread more evenly over [0, 1), modulo 1, than those of any other number
 
@@ -138,7 +138,7 @@ def _drawn(feed: BalancedFeed, number: int, length: int) -> NDArray[np.int64]:
     return feed.draw(number, length)
 
 
-def class_counts(source: Source, label: str = "label") -> list[int]:
+def ClassCounts(source: Source, label: str = "label") -> list[int]:  # noqa: N802  named in YAML like a class
     """Return how many training samples each class has, in the order of the labels, up to the largest that occurs.
 
     What `kdmm.losses.ClassBalanced` and `kdmm.losses.LogitAdjusted` are to be told. A sample with -1 for none is in no
@@ -151,7 +151,7 @@ def class_counts(source: Source, label: str = "label") -> list[int]:
     Raises:
         InputError: a sample lacks the label.
     """
-    found = Counter(_label(sample, label, "class_counts: label") for sample in source.samples("train"))
+    found = Counter(_label(sample, label, "ClassCounts: label") for sample in source.samples("train"))
     return [found[each] for each in range(max(found) + 1)]
 
 

@@ -40,12 +40,7 @@ EACH_TIME = {"views": None, "remember": False}
 
 @dataclass
 class Side:
-    """A loader.
-
-    Args:
-        data: opened once, so that its workers stay.
-        batches: timed in a turn.
-    """
+    """A loader, opened once, so that its workers stay; and how many batches are timed in a turn."""
 
     data: AudioTextDataModule
     batches: int
@@ -69,20 +64,13 @@ class Side:
 
 
 class Step:
-    """The student's training step on fixed batches.
+    """The student's training step on fixed batches, with the settings of the experiment's trainer."""
 
-    Args:
-        module: with the student, the four terms and the optimizer.
-        batches: of the loader.
-        clip: the most that the gradient's norm is.
-        steps: of the run, for the schedule.
-    """
-
-    def __init__(self, module: DistillationModule, batches: list[dict[str, Any]], clip: float, steps: int) -> None:
-        self.module, self.batches, self.clip = module.train(), batches, clip
+    def __init__(self, module: DistillationModule, batches: list[dict[str, Any]], trainer: Mapping[str, Any]) -> None:
+        self.module, self.batches, self.clip = module.train(), batches, trainer["gradient_clip_val"]
         self.answers = [faked(module.student(batch["student"])) for batch in batches]
         module.objective.build(module.student(batches[0]["student"]), self.answers[0], batches[0])
-        configured = module.optimization.configure(module, steps)
+        configured = module.optimization.configure(module, trainer["max_steps"])
         self.optimizer, self.schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
 
     def turn(self) -> float:
@@ -147,8 +135,7 @@ def main() -> None:
                 data.use(module.preprocess)
                 sides[name, workers] = Side(data, batches)
         batches = [batch for batch, _ in zip(sides["SoundFont, remembered", 0].loader, range(STEPS), strict=False)]
-        trainer = tree["trainer"]
-        step = Step(module, batches, trainer["gradient_clip_val"], trainer["max_steps"])
+        step = Step(module, batches, tree["trainer"])
         steps = []
         for n in range(ROUNDS + 1):
             rates = {name: side.turn(n) for name, side in sides.items()}

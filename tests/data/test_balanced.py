@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms import v2
 
 from kdmm.data import ImageTextDataModule
-from kdmm.data.balanced import Balanced, class_counts
+from kdmm.data.balanced import Balanced, ClassCounts
 from kdmm.data.feed import EVAL_PASS, Place, Turn
 from kdmm.errors import InputError
 from tests.data.files import SMALL, Held, pairs, texts
@@ -166,10 +166,10 @@ def test_batches_are_balanced_and_a_sample_given_again_is_a_new_view(workers):
 
 
 def test_classes_are_counted_for_the_losses():
-    assert class_counts(Held(train=samples()), "kind") == [100, 15, 5]
-    assert class_counts(Held(train=samples([3, -1, 0, 3])), "kind") == [1, 0, 0, 2]
-    with pytest.raises(InputError, match=r"class_counts: label: line 0 has no label 'knd'; it has kind"):
-        class_counts(Held(train=samples()), "knd")
+    assert ClassCounts(Held(train=samples()), "kind") == [100, 15, 5]
+    assert ClassCounts(Held(train=samples([3, -1, 0, 3])), "kind") == [1, 0, 0, 2]
+    with pytest.raises(InputError, match=r"ClassCounts: label: line 0 has no label 'knd'; it has kind"):
+        ClassCounts(Held(train=samples()), "knd")
 
 
 @pytest.mark.parametrize("power", [-0.1, 1.5, float("nan")])

@@ -59,7 +59,7 @@ class ClassBalanced(LabelTerm):
     `kdmm.losses.CrossEntropy`, which matters beside other terms. Takes labels of a mixed batch as `CrossEntropy` does.
 
     Args:
-        counts: training samples of each class, in the order of the labels, as `kdmm.data.balanced.class_counts` counts
+        counts: training samples of each class, in the order of the labels, as `kdmm.data.balanced.ClassCounts` counts
             them.
         beta: how much of the inequality is made up for: 0 nothing, 0.9 to 0.9999 in the paper.
         label: the batch's entry that holds (B,) labels in [0, C), or -1 for none.

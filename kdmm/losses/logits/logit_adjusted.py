@@ -49,7 +49,7 @@ class LogitAdjusted(LabelTerm):
     mean over classes of each one's error. Takes labels of a mixed batch as `kdmm.losses.CrossEntropy` does.
 
     Args:
-        counts: training samples of each class, in the order of the labels, as `kdmm.data.balanced.class_counts` counts
+        counts: training samples of each class, in the order of the labels, as `kdmm.data.balanced.ClassCounts` counts
             them.
         tau: how much of the prior is added: 1 balances, 0 is `CrossEntropy`.
         label: the batch's entry that holds (B,) labels in [0, C), or -1 for none.

@@ -148,8 +148,8 @@ class LogMel(nn.Module):
         if self.preemphasis:
             before = torch.cat([frames[..., :1], frames[..., :-1]], -1)  # the first sample stands for its predecessor
             frames = frames - self.preemphasis * before
-        spectrum = torch.view_as_real(torch.fft.rfft(frames * self.window, n=self.n_fft))
-        power = spectrum.square().sum(-1)
+        spectrum = torch.fft.rfft(frames * self.window, n=self.n_fft)
+        power: Tensor = spectrum.real.square() + spectrum.imag.square()
         # At zero the square root has no gradient.
         return power if self.power == 2 else power.clamp(min=torch.finfo(torch.float32).tiny).sqrt()
 
