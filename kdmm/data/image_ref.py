@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from kdmm.data.files import identity_of, open_file
 from kdmm.errors import InputError
@@ -14,6 +15,9 @@ from kdmm.errors import InputError
 __all__ = ["ImageRef"]
 
 WHITE = (255, 255, 255)
+LYING = (5, 6, 7, 8)  # the EXIF orientations that exchange width and height
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -31,15 +35,34 @@ class ImageRef:
     background: tuple[int, int, int] = WHITE
 
     def open(self) -> Image.Image:
-        """Read the image as RGB.
+        """Read the image as RGB, turned as its EXIF orientation says.
 
         Raises:
             InputError: there is no such file, or it holds no readable image; the message says which, without the path.
         """
+        return self._read(lambda image: _to_rgb(_upright(image), self.background))
+
+    def open_rgba(self) -> Image.Image:
+        """Read the image as RGBA, with its transparency in place of the background.
+
+        Raises:
+            InputError: as `open`.
+        """
+        return self._read(lambda image: _to_8_bits(_upright(image)).convert("RGBA"))
+
+    def size(self) -> tuple[int, int]:
+        """Return (width, height) in pixels, as the image is to be seen, from the file's head alone.
+
+        Raises:
+            InputError: as `open`.
+        """
+        return self._read(_size)
+
+    def _read(self, convert: Callable[[Image.Image], Found]) -> Found:
         with open_file(self.path, self.data) as file:
             try:
                 with Image.open(cast(IO[bytes], file)) as image:
-                    return _to_rgb(image, self.background)
+                    return convert(image)
             except UnidentifiedImageError:
                 raise InputError("this is no image that can be read") from None
             except Exception as error:  # Pillow's decoders raise errors of any class on broken files
@@ -51,9 +74,32 @@ class ImageRef:
         return identity_of(self.path, self.data)
 
 
-def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the picture as its EXIF data says it is to be seen; without such data that can be read, as it is."""
+    image.load()  # so that an error of the picture itself is not taken for one of its EXIF data
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow raises errors of any class on broken EXIF data, which other programs ignore
+        return image
+
+
+def _size(image: Image.Image) -> tuple[int, int]:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # as above
+        orientation = None
+    lies = orientation in LYING and image.format != "TIFF"  # of which Pillow gives the size as it is to be seen
+    return image.size[::-1] if lies else image.size
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow cuts 16 bits off at 255 where they must be scaled
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image
+
+
+def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    image = _to_8_bits(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
     rgba = image.convert("RGBA")

@@ -45,8 +45,19 @@ class SvgRef:
         Raises:
             InputError: there is no such file, or it holds no drawing; the message says which, without the path.
         """
+        return self._drawn().open()
+
+    def open_rgba(self) -> Image.Image:
+        """Draw it as RGBA, with its transparency in place of the background.
+
+        Raises:
+            InputError: as `open`.
+        """
+        return self._drawn().open_rgba()
+
+    def _drawn(self) -> ImageRef:
         open_file(self.path, None).close()
-        return ImageRef(self.path, _png(self.path, self.identity()), self.background).open()
+        return ImageRef(self.path, _png(self.path, self.identity()), self.background)
 
     def identity(self) -> str:
         """Return what changes when the drawing does: its path, size and time of change."""

@@ -3,7 +3,10 @@
 from kdmm.metrics.accuracy import Accuracy
 from kdmm.metrics.agreement import Agreement
 from kdmm.metrics.all_pairs import AllPairs
+from kdmm.metrics.detection import MeanAveragePrecision
+from kdmm.metrics.f1 import F1
 from kdmm.metrics.functional import retention
+from kdmm.metrics.mean_iou import MeanIoU
 from kdmm.metrics.modality_gap import ModalityGap
 from kdmm.metrics.model_metric import ModelMetric
 from kdmm.metrics.retrieval import Retrieval
@@ -11,10 +14,13 @@ from kdmm.metrics.sample_metric import SampleMetric
 from kdmm.metrics.zero_shot import TEMPLATES, ZeroShot
 
 __all__ = [
+    "F1",
     "TEMPLATES",
     "Accuracy",
     "Agreement",
     "AllPairs",
+    "MeanAveragePrecision",
+    "MeanIoU",
     "ModalityGap",
     "ModelMetric",
     "Retrieval",

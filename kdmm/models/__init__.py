@@ -10,18 +10,25 @@ from kdmm.models.audio.transformers_audio import TransformersAudio
 from kdmm.models.chunked import Chunked
 from kdmm.models.classifier import Classifier
 from kdmm.models.conv_image import ConvImage
+from kdmm.models.detection.pyramid import TimmPyramid
 from kdmm.models.dual_encoder import DualEncoder
 from kdmm.models.embed import embed_images, embed_media, embed_sounds, embed_texts
 from kdmm.models.inherited import Inherited
+from kdmm.models.map_encoder import MapEncoder, TimmMaps
 from kdmm.models.masked import Masked
 from kdmm.models.open_clip import OpenClip
 from kdmm.models.plain import Plain
 from kdmm.models.preprocess import ImageTransform, OpenClipTokens, Preprocess, TransformerTokens
+from kdmm.models.segmenter import Segmenter
 from kdmm.models.shared_space import SharedSpace
 from kdmm.models.shifted import Shifted
 from kdmm.models.tapped import Tapped, retapped, untapped, untapped_tree
-from kdmm.models.taps import Tap
+from kdmm.models.taps import Tap, TapPoint
+from kdmm.models.tokens import TextTokens, Tokens
+from kdmm.models.torchvision_detector import TorchvisionDetector
+from kdmm.models.torchvision_segmenter import TorchvisionSegmenter
 from kdmm.models.towers import AudioTower, BagOfTokens, ImageTower, TextTower, TimmImage, TransformerText, VideoTower
+from kdmm.models.towers.lstm import LstmText
 from kdmm.models.twice import Twice
 from kdmm.models.video import Frames, VideoClip
 
@@ -44,19 +51,29 @@ __all__ = [
     "Inherited",
     "LibrosaLogMel",
     "LogMel",
+    "LstmText",
+    "MapEncoder",
     "Masked",
     "MelCNN",
     "OpenClip",
     "OpenClipTokens",
     "Plain",
     "Preprocess",
+    "Segmenter",
     "SharedSpace",
     "Shifted",
     "Tap",
+    "TapPoint",
     "Tapped",
+    "TextTokens",
     "TextTower",
     "TimmAudio",
     "TimmImage",
+    "TimmMaps",
+    "TimmPyramid",
+    "Tokens",
+    "TorchvisionDetector",
+    "TorchvisionSegmenter",
     "TransformerText",
     "TransformerTokens",
     "TransformersAudio",

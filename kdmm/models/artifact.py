@@ -18,7 +18,7 @@ from kdmm.models.shared_space import SharedSpace
 __all__ = ["load_model", "save_model"]
 
 KEY = "kdmm.model"
-WEIGHT_ARGUMENTS = frozenset({"weights"})  # where initial weights come from: not needed again once a model is trained
+WEIGHT_ARGUMENTS = frozenset({"weights", "trained_on"})  # where a start comes from: not needed once a model is trained
 
 
 def save_model(path: Path, model: nn.Module, tree: Mapping[str, Any]) -> None:

@@ -37,7 +37,11 @@ class Classifier(nn.Module):
         self.tower = tower
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(tower.width, classes)
-        self.preprocess = Preprocess(**{tower.modality: cast(Any, tower.preprocess)})
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The tower's, which a loaded state may change."""
+        return Preprocess(**{self.tower.modality: cast(Any, self.tower.preprocess)})
 
     def forward(self, batch: Mapping[str, Any]) -> Outputs:
         """Classify what the batch holds.

@@ -87,13 +87,18 @@ class SharedSpace(nn.Module):
         self.log_logit_scale = nn.Parameter(torch.full(shape, -math.log(init_temperature)))
         bias = None if init_logit_bias is None else torch.full(shape, float(init_logit_bias))
         self.logit_bias = None if bias is None else nn.Parameter(bias)
-        self.preprocess = Preprocess(**{modality: cast(Any, tower.preprocess) for modality, tower in towers.items()})
         self.weights_from = weights_from
         self.freeze = tuple(freeze)
         for modality in self.freeze:
             if modality not in self.towers:
                 raise InputError(f"{name}.freeze: {modality!r} is no tower." + nearest(modality, self.towers.keys()))
             self.towers[modality].requires_grad_(False).eval()
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The towers', which a loaded state may change."""
+        towers = {modality: cast(Any, tower) for modality, tower in self.towers.items()}
+        return Preprocess(**{modality: tower.preprocess for modality, tower in towers.items()})
 
     @classmethod
     def gives(cls, arguments: Mapping[str, Any]) -> frozenset[str] | None:

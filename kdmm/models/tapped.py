@@ -24,6 +24,7 @@ class Tapped(nn.Module):
     with ``present/<tap>``. The modality is the one that N samples have; of several, the one that the layer's dotted
     name holds, or that alone was possible for an earlier batch. Rows of none, if there are B, are every sample's.
     A batch without any sample for the layer gives zeros, and before a first one with some it leaves the tap out.
+    Where the model says which tokens count (`TapPoint`), that is ``valid/<tap>``.
 
     Activations are copied, so that an operation in place behind the layer (``nn.ReLU(inplace=True)``) does not change
     them. Comparing PyTorch's version counters would save the copy, but it finds the change when the values are lost,
@@ -77,21 +78,22 @@ class Tapped(nn.Module):
             InputError: a layer did not run, or several times, or without gradient in a pass that has them; rows that
                 are no modality's or may be several's; or a name that the model itself uses.
         """
-        self._capture.found, self._capture.has_gradient = {}, torch.is_grad_enabled()
+        self._capture.found, self._capture.valid, self._capture.has_gradient = {}, {}, torch.is_grad_enabled()
         try:
             outputs: Outputs = self.model(batch)
             found = self._capture.found
         finally:
             self._capture.found = None  # what checkpointing computes again in the backward pass is not captured
+        valid = self._capture.valid
         rows = _Rows(self.preprocess, batch, outputs)
         merged = dict(outputs)
         for name, tap in self.taps.items():
             if name in merged:
                 raise InputError(f"taps: the model itself gives {name!r}. Give the tap of {tap.module!r} another name.")
-            merged |= self._placed(name, tap, found.get(name, []), rows)
+            merged |= self._placed(name, tap, found.get(name, []), valid.get(name), rows)
         return merged
 
-    def _placed(self, name: str, tap: Tap, found: list[Tensor], rows: _Rows) -> dict[str, Tensor]:
+    def _placed(self, name: str, tap: Tap, found: list[Tensor], valid: Tensor | None, rows: _Rows) -> dict[str, Tensor]:
         if len(found) > 1:
             raise InputError(
                 f"taps.{name}: {tap.module!r} ran {len(found)} times in one pass, and one activation is asked for. Tap "
@@ -101,11 +103,13 @@ class Tapped(nn.Module):
             return self._absent(name, tap, rows)
         if name not in self._like:
             self._like[name] = found[0].shape[1:], found[0].dtype
+        tokens = {} if valid is None else {f"valid/{name}": valid}
         if not rows.flags:
-            return {name: found[0]}
+            return {name: found[0], **tokens}
         modality = self._modality_of(name, tap, found[0], rows)
         flag = torch.ones_like(rows.some_flag) if modality is None else rows.flags[modality]
-        return {name: scatter_present(found[0], flag), f"present/{name}": flag}
+        tokens = {each: scatter_present(x.float(), flag).bool() for each, x in tokens.items()}
+        return {name: scatter_present(found[0], flag), f"present/{name}": flag, **tokens}
 
     def _absent(self, name: str, tap: Tap, rows: _Rows) -> dict[str, Tensor]:
         """Return zeros for a layer that had no sample to run on."""

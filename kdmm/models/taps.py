@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointFunction
 from torch.utils.hooks import RemovableHandle
@@ -15,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from kdmm.errors import InputError, nearest
 from kdmm.outputs import MODALITIES
 
-__all__ = ["Capture", "Tap", "as_tap", "hook"]
+__all__ = ["Capture", "Tap", "TapPoint", "as_tap", "hook"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,29 @@ class Capture:
     """What the hooks find in one forward pass, by tap; ``found`` is None between passes."""
 
     found: dict[str, list[Tensor]] | None = None
+    valid: dict[str, Tensor] = field(default_factory=dict)
     has_gradient: bool = False
+
+
+class TapPoint(nn.Module):
+    """Hands on what it is given, in a model that does not give it otherwise, so that it can be tapped.
+
+    A tap on it also gives which of its tokens count, as ``valid/<tap>``.
+    """
+
+    @property
+    def is_tapped(self) -> bool:
+        """Whether anything looks at it, so that a model can spare itself what costs time."""
+        return bool(self._forward_hooks)
+
+    def forward(self, activation: Tensor, valid: Bool[Tensor, "N T"]) -> Tensor:
+        """Return the activation.
+
+        Args:
+            activation: (N, T, D), or attention (N, heads, T, T).
+            valid: which tokens are no padding.
+        """
+        return activation
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +111,8 @@ class _Hook:
         if self.capture.has_gradient and not torch.is_grad_enabled():
             self._check_gradient(module)
         found.setdefault(self.name, []).append(_chosen(output, self.name, self.tap).clone())
+        if isinstance(module, TapPoint):
+            self.capture.valid[self.name] = arguments[1]
 
     def _check_gradient(self, module: nn.Module) -> None:
         """Refuse a tap that would silently have no gradient; layers that are not trained need none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -87,6 +87,7 @@ class Answers:
         network: nn.Module,
         preprocess: Preprocess,
         encode: Encode,
+        names: Sequence[str] = (),
     ) -> None:
         """Compute, or read from ``store``: all views of the train split, the plain view of others, and all captions.
 
@@ -96,6 +97,7 @@ class Answers:
             network: whose weights the answers depend on; its device is used.
             preprocess: what the network reads; a modality that is ``None`` is left out.
             encode: the network's answers.
+            names: what they are called, where the network gives others than embeddings.
 
         Raises:
             InputError: the DataModule has another number of views.
@@ -118,6 +120,7 @@ class Answers:
                 sorted(views.items()),
                 texts,
                 torch.__version__,
+                *([list(names)] if names else []),  # so that files of embeddings keep their names
             ]
             path = self.store / f"{_fingerprint(network, facts)}.safetensors"
         device = next(network.parameters()).device

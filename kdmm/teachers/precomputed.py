@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdmm.errors import InputError
 from kdmm.models import Preprocess, untapped
-from kdmm.outputs import MODALITIES, Outputs, scatter_present
+from kdmm.outputs import MODALITIES, Outputs, read, scatter_present
 from kdmm.teachers.answers import Answers, ViewSource
 from kdmm.teachers.teacher import Frozen, Teacher
 
@@ -20,15 +20,20 @@ __all__ = ["Precomputed"]
 class Precomputed(Teacher):
     """A running teacher's embeddings, computed once for K views of every training picture or sound and every caption.
 
+    Of a classifier, ``outputs`` names what is kept in their place.
+
     Args:
         teacher: the running teacher.
         views: K, as the DataModule's ``views``.
         store: as for :class:`kdmm.teachers.Answers`.
         batch_size: pictures or sounds at a time, and eighths of the captions.
         precision: that the teacher runs in; embeddings are float32.
+        outputs: what is kept of a teacher that reads one modality, each (B, W), such as ``[logits, features]`` of a
+            ``Classifier``; none: its embeddings.
 
     Raises:
-        InputError: a teacher with taps, whose activations are not stored.
+        InputError: a teacher with taps, whose activations are not stored; or ``outputs`` of one that reads several
+            modalities.
     """
 
     def __init__(
@@ -38,8 +43,17 @@ class Precomputed(Teacher):
         store: str | None = None,
         batch_size: int = 64,
         precision: Literal["float32", "bfloat16"] = "float32",
+        outputs: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        self.outputs = tuple(outputs)
+        self._widths: tuple[int, ...] = ()  # of the outputs
+        read_by_it = teacher.preprocess.modalities
+        if outputs and len(read_by_it) != 1:
+            raise InputError(
+                f"Precomputed.outputs: {', '.join(outputs)} given, and the teacher reads {', '.join(read_by_it)}. They "
+                "are kept of a teacher that reads one modality; leave `outputs` out, or take the running teacher."
+            )
         if untapped(teacher.model) is not teacher.model:
             raise InputError(
                 "Precomputed.teacher has `taps`, and embeddings alone are computed beforehand. Leave the taps out, or "
@@ -70,11 +84,36 @@ class Precomputed(Teacher):
         def encode(modality: str, inputs: Tensor) -> Tensor:
             outputs: Outputs = teacher({modality: inputs})
             self._constants = {name: each for name, each in outputs.items() if each.ndim == 0}
-            return outputs[modality]
+            return torch.cat(self._kept(outputs), 1) if self.outputs else outputs[modality]
 
-        self.answers.prepare(data, splits, teacher.model, teacher.preprocess, encode)
-        if not self._constants:  # read from a store
+        self.answers.prepare(data, splits, teacher.model, teacher.preprocess, encode, self.outputs)
+        if self.outputs:
+            self._ask_for_widths()
+        elif not self._constants:  # read from a store
             self._constants = dict(teacher({}))
+
+    def _kept(self, outputs: Outputs) -> list[Tensor]:
+        """Return what is kept of the teacher's outputs.
+
+        Raises:
+            InputError: the teacher gives none of that name, or one that is no vector a sample.
+        """
+        kept = [read(outputs, name, "teacher") for name in self.outputs]
+        for name, rows in zip(self.outputs, kept, strict=True):
+            if rows.ndim != 2:
+                raise InputError(
+                    f"Precomputed.outputs: the teacher's {name!r} has the shape {tuple(rows.shape)}; what is kept is "
+                    "(B, W). Leave it out, or take the running teacher."
+                )
+        return kept
+
+    def _ask_for_widths(self) -> None:
+        """Let the teacher answer one sample that lacks what it reads: the store may hold answers of an earlier run."""
+        (modality,) = self.online().preprocess.modalities
+        device = next(self.online().model.parameters()).device
+        nothing = self.online()({f"present/{modality}": torch.zeros(1, dtype=torch.bool, device=device)})
+        self._widths = tuple(rows.shape[1] for rows in self._kept(nothing))
+        self._constants = {name: each for name, each in nothing.items() if each.ndim == 0}
 
     @torch.no_grad()
     def forward(self, batch: Mapping[str, Any]) -> Outputs:
@@ -87,7 +126,11 @@ class Precomputed(Teacher):
         rows = self.answers.rows(batch)
         for modality in MODALITIES:
             flag = batch.get(f"present/{modality}")
-            if modality in rows and flag is not None:
+            if self.outputs and flag is not None and modality in self.online().preprocess.modalities:
+                found = rows.get(modality, torch.zeros(0, sum(self._widths), device=flag.device))
+                for name, part in zip(self.outputs, torch.split(found, list(self._widths), 1), strict=True):
+                    outputs[name], outputs[f"present/{name}"] = scatter_present(part, flag), flag
+            elif modality in rows and flag is not None:
                 outputs[modality] = scatter_present(rows[modality], flag)
                 outputs[f"present/{modality}"] = flag
         return outputs

@@ -1,8 +1,8 @@
 """Time and memory of a step of each loss, forward and backward, against the plain contrastive one.
 
 4,096 rows of width 512: embeddings, features and class scores (4096, 512), token scores and hidden states
-(64, 64, 512), maps (64, 512, 8, 8). The losses take turns, so that what slows the machine slows all; memory is what the
-process needs beyond what it held before the step, at its peak.
+(64, 64, 512), maps (64, 512, 8, 8), attention (64, 8, 64, 64). The losses take turns, so that what slows the machine
+slows all; memory is what the process needs beyond what it held before the step, at its peak.
 """
 
 from __future__ import annotations
@@ -53,6 +53,19 @@ TERMS = {
     "PKD": {"student": "map", "teacher": "map"},
     "TokenKL": {"student": "tokens", "teacher": "tokens"},
     "HiddenStates": {"layers": {"tokens": "tokens"}},
+    "AttentionMaps": {"layers": {"heads": "heads"}},
+    "SequenceCrossEntropy": {"logits": "tokens", "label": "labels"},
+    "CrossEntropy": {},
+    "TeacherFree": {},
+    "RDrop": {"again": "again"},
+    "ReviewKD": LAYERS,
+    "SimKD": {"student": "map", "teacher": "map"},
+    "MaskedFeature": {"student": "map", "teacher": "map"},
+    "MGD": {"student": "map", "teacher": "map"},
+    "FGD": {"student": "map", "teacher": "map"},
+    "PixelKL": {"student": "map", "teacher": "map", "label": None},
+    "PixelCrossEntropy": {"logits": "map"},
+    "GapLoss": {"pair": PAIR},
 }
 
 
@@ -69,6 +82,8 @@ def outputs(seed: int, grad: bool) -> dict[str, Tensor]:
         "map": drawn(64, WIDTH, 8, 8),
         "early": drawn(64, WIDTH, 8, 8),
         "tokens": drawn(64, 64, WIDTH),
+        "heads": drawn(64, 8, 64, 64).softmax(-1),
+        "again": drawn(ROWS, WIDTH),
         "logit_scale": torch.tensor(20.0),
         "logit_bias": torch.tensor(-10.0),
     }
@@ -77,7 +92,15 @@ def outputs(seed: int, grad: bool) -> dict[str, Tensor]:
 
 def step(objective: Objective, student: dict[str, Tensor], teacher: dict[str, Tensor]) -> float:
     """Return the seconds of one step."""
-    batch = {"label": torch.arange(ROWS) % WIDTH, "id": [str(n) for n in range(ROWS)]}
+    numbers = torch.arange(ROWS) % WIDTH
+    batch = {
+        "label": numbers,
+        "labels": numbers.reshape(64, 64),
+        "label_map": numbers.reshape(64, 8, 8),
+        "boxes": [torch.tensor([[10.0, 20.0, 60.0, 90.0]])] * 64,
+        "image_size": (128, 128),
+        "id": [str(n) for n in range(ROWS)],
+    }
     began = time.perf_counter()
     total, _ = objective(student, teacher, batch)
     total.backward()

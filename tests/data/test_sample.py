@@ -1,4 +1,6 @@
+import io
 import pickle
+import warnings
 
 import numpy as np
 import pyarrow
@@ -52,6 +54,53 @@ def test_every_mode_becomes_rgb(tmp_path):
 def test_16_bits_are_scaled_to_8(tmp_path):
     Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16)).save(tmp_path / "a.png")
     assert np.asarray(ImageRef(str(tmp_path / "a.png")).open())[0, :, 0].tolist() == [0, 128, 255]
+
+
+LANDSCAPE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 14
+TURNED = {  # by EXIF orientation: what is seen of the rows and columns that are stored
+    1: LANDSCAPE,
+    2: LANDSCAPE[:, ::-1],
+    3: LANDSCAPE[::-1, ::-1],
+    4: LANDSCAPE[::-1],
+    5: LANDSCAPE.swapaxes(0, 1),
+    6: LANDSCAPE[::-1].swapaxes(0, 1),
+    7: LANDSCAPE[::-1, ::-1].swapaxes(0, 1),
+    8: LANDSCAPE[:, ::-1].swapaxes(0, 1),
+}
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", TURNED)
+def test_a_picture_is_seen_as_its_exif_data_turn_it(form, orientation):
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(LANDSCAPE).save(file, form, exif=exif)
+    ref = ImageRef("a", file.getvalue())
+    expected = TURNED[orientation]
+    assert np.array_equal(np.asarray(ref.open()), expected)
+    assert np.array_equal(np.asarray(ref.open_rgba())[..., :3], expected)
+    assert ref.size() == expected.shape[1::-1]
+
+
+def test_exif_data_that_cannot_be_read_turn_nothing():
+    whole = Image.Exif()
+    whole[0x0112] = 6
+    for data in (b"Exif\0\0nothing of the kind", whole.tobytes()[:20]):
+        cut = io.BytesIO()
+        picture(1).save(cut, "JPEG", exif=data)
+        ref = ImageRef("a", cut.getvalue())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow says so too
+            assert ref.open().size == ref.size() == picture(1).size
+
+
+def test_transparency_is_kept_where_it_is_asked_for():
+    file = io.BytesIO()
+    image = Image.new("RGBA", (3, 1))
+    image.putdata([(200, 100, 0, 255), (200, 100, 0, 0), (200, 100, 0, 51)])
+    image.save(file, "PNG")
+    assert ImageRef("a", file.getvalue()).open_rgba().tobytes() == image.tobytes()
+    assert ImageRef("a", encoded(1)).open_rgba().getchannel("A").getextrema() == (255, 255)
 
 
 @pytest.mark.parametrize(

@@ -351,4 +351,4 @@ def test_says_what_the_model_gives_and_reads():
     assert Chunked.gives({"model": {"_target_": "torch.nn.Identity"}}) is None
     tower = {"_target_": "kdmm.models.ConvImage", "widths": [4]}
     built = targets.build({"_target_": "kdmm.models.chunked.Chunked", "model": {**node, "tower": tower}, "size": 2})
-    assert built.preprocess is built.model.preprocess
+    assert built.preprocess == built.model.preprocess

@@ -122,7 +122,7 @@ def test_it_is_saved_with_its_centroids(tmp_path):
 
     model = targets.build(tree)
     assert Shifted.gives(tree) == {"image", "text", "logit_scale", "logit_bias"}
-    assert model.preprocess is model.model.preprocess
+    assert model.preprocess == model.model.preprocess
     model.set_centroids(apart())
     model.eval()
     save_model(tmp_path / "m.safetensors", model, tree)

@@ -40,6 +40,18 @@ def pixel_divergence(student, teacher, temperature, counts):
     return statistics.fmean(values)
 
 
+def pixel_cross_entropy(student, labels, smoothing):
+    """``labels``: rows of class numbers a sample, 255 for none."""
+    values = []
+    for ours, wanted in zip(student, labels, strict=True):
+        for s, label in zip(place_vectors(ours), flat(wanted), strict=True):
+            if label != 255:
+                p = softmax(s)
+                target = [smoothing / len(p) + (1 - smoothing) * (c == label) for c in range(len(p))]
+                values.append(-sum(t * math.log(q) for t, q in zip(target, p, strict=True) if t > 0))
+    return statistics.fmean(values)
+
+
 def correlation_loss(student, teacher):
     values = []
     for c in range(len(student[0])):
@@ -123,3 +135,52 @@ def _between(channel, down, across):
     upper = channel[i][j] * (1 - x + j) + channel[i][beside] * (x - j)
     lower = channel[below][j] * (1 - x + j) + channel[below][beside] * (x - j)
     return upper * (1 - y + i) + lower * (y - i)
+
+
+def area(box):
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def shared_area(a, b):
+    return area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+
+
+def iou(a, b):
+    union = area(a) + area(b) - shared_area(a, b)
+    return shared_area(a, b) / union if union else 0.0
+
+
+def giou(a, b):
+    hull = area((min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])))
+    union = area(a) + area(b) - shared_area(a, b)
+    return iou(a, b) - (hull - union) / hull
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def matched_anchor(anchor, anchors):
+    """The number of the anchor with the highest overlap, None if none overlaps."""
+    overlaps = [iou(anchor, each) for each in anchors]
+    best = max(range(len(anchors)), key=overlaps.__getitem__)
+    return best if overlaps[best] > 0 else None
+
+
+def anchor_kd(student, teacher, box_weight):
+    """``student`` and ``teacher``: a sample's logits, boxes (or None) and anchors (or None) in each list."""
+    total, mass = 0.0, 0.0
+    for (logits, boxes, anchors), (their_logits, their_boxes, their_anchors) in zip(student, teacher, strict=True):
+        for i, ours in enumerate(logits):
+            j = i if anchors is None else matched_anchor(anchors[i], their_anchors)
+            if j is None:
+                continue
+            p = [sigmoid(x) for x in ours]
+            q = [sigmoid(x) for x in their_logits[j]]
+            apart = [abs(a - b) for a, b in zip(p, q, strict=True)]
+            for a, b, gap in zip(p, q, apart, strict=True):
+                total -= gap * (b * math.log(a) + (1 - b) * math.log(1 - a))
+            if boxes is not None:
+                total += box_weight * max(apart) * (1 - giou(boxes[i], their_boxes[j]))
+            mass += max(q)
+    return total / max(mass, 1.0)

@@ -1,8 +1,10 @@
 """Maps: segmentation and detection."""
 
+from kdmm.losses.dense.anchor_kd import AnchorKD, box_distance, score_divergence
 from kdmm.losses.dense.cwd import CWD, channel_divergence
 from kdmm.losses.dense.fgd import FGD
 from kdmm.losses.dense.focal import attention_gap, focal_error
+from kdmm.losses.dense.pixel_cross_entropy import PixelCrossEntropy
 from kdmm.losses.dense.pixel_kl import PixelKL, pixel_divergence
 from kdmm.losses.dense.pkd import PKD, channel_correlation_loss
 from kdmm.losses.features.masked_feature import MaskedFeature
@@ -14,10 +16,14 @@ __all__ = [
     "FGD",
     "MGD",
     "PKD",
+    "AnchorKD",
+    "PixelCrossEntropy",
     "PixelKL",
     "attention_gap",
+    "box_distance",
     "channel_correlation_loss",
     "channel_divergence",
     "focal_error",
     "pixel_divergence",
+    "score_divergence",
 ]

@@ -27,6 +27,8 @@ class OwnLoss(Term):
         parts: which of them, such as ``[classification, bbox_regression]``; None: all.
     """
 
+    paper = "the model's own"
+
     def __init__(self, parts: Sequence[str] | None = None) -> None:
         super().__init__()
         self.parts = None if parts is None else tuple(parts)

@@ -9,7 +9,7 @@ from torch import Tensor
 from kdmm.distributed import global_mean
 from kdmm.errors import InputError
 from kdmm.losses.logits.cross_entropy import smoothed_cross_entropy
-from kdmm.losses.sequences.tokens import IGNORED, read_tokens, token_labels, valid_tokens
+from kdmm.losses.sequences.tokens import IGNORED, named_labels, read_tokens, token_labels, valid_tokens
 from kdmm.losses.term import Term, all_true, checked_number, named
 from kdmm.outputs import Batch, Outputs
 
@@ -24,8 +24,9 @@ class SequenceCrossEntropy(Term):
     which asks for no common vocabulary. We differ from the paper's sum over a sequence in the mean over all tokens.
 
     Args:
-        label: the batch's entry that holds (B, T) labels, aligned with the scores: labels[:, t] is the token that
-            scores[:, t] predict. Nothing is shifted here.
+        label: the batch's entry that holds (B, T) labels, or ``student.<name>`` for an output of the student, such as
+            the ``student.tokens`` of a model that writes. They are aligned with the scores: labels[:, t] is the token
+            that scores[:, t] predict. Nothing is shifted here.
         ignore_index: the label of tokens that do not count.
         smoothing: the share of the target that all tokens of the vocabulary get alike, in [0, 1].
         logits: what the student's scores are called.
@@ -50,11 +51,12 @@ class SequenceCrossEntropy(Term):
         """Return the cross entropy of the tokens that count."""
         term = type(self).__name__
         scores = read_tokens(term, student, self.logits, "student")
-        labels, valid = token_labels(term, batch, self.label, self.ignore_index, valid_tokens(student, self.logits))
+        tokens = valid_tokens(student, self.logits)
+        labels, valid = token_labels(term, student, batch, self.label, self.ignore_index, tokens)
         scores, labels = scores[valid], labels[valid]
         if len(labels) and not (labels.min() >= 0 and labels.max() < scores.shape[1]):
             raise InputError(
-                f"{term}: batch[{self.label!r}] holds labels from {int(labels.min())} to {int(labels.max())}, but the "
+                f"{term}: {self.label!r} holds labels from {int(labels.min())} to {int(labels.max())}, but the "
                 f"student scores {scores.shape[1]} tokens. Give 0 to {scores.shape[1] - 1}, or {self.ignore_index}, "
                 "the ignore_index, for tokens that do not count."
             )
@@ -63,5 +65,5 @@ class SequenceCrossEntropy(Term):
 
     @classmethod
     def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the student's scores; nothing of the teacher."""
-        return named(arguments.get("logits", "logits")), frozenset()
+        """Return the student's scores, and its labels if they are its own; nothing of the teacher."""
+        return named(arguments.get("logits", "logits")) | named_labels(arguments), frozenset()

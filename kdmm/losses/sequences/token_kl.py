@@ -9,7 +9,7 @@ from torch import Tensor
 from kdmm.distributed import global_mean
 from kdmm.errors import InputError
 from kdmm.losses.logits.divergence import Divergence, softmax_divergence
-from kdmm.losses.sequences.tokens import IGNORED, both_valid, read_tokens, token_labels
+from kdmm.losses.sequences.tokens import IGNORED, both_valid, named_labels, read_tokens, token_labels
 from kdmm.losses.term import Term, all_true, checked_choice, checked_number, named
 from kdmm.outputs import Batch, Outputs
 
@@ -32,8 +32,8 @@ class TokenKL(Term):
         temperature: divides the scores of both models.
         divergence: ``forward`` as in the paper, ``reverse``, or ``jensen_shannon``.
         label: the batch's entry that holds (B, T) labels, aligned with the scores (labels[:, t] is the token that
-            scores[:, t] predict); tokens whose label is ``ignore_index`` do not count. None: ``valid/<name>`` alone
-            says which tokens count.
+            scores[:, t] predict), or ``student.<name>`` for an output of the student; tokens whose label is
+            ``ignore_index`` do not count. None: ``valid/<name>`` alone says which tokens count.
         ignore_index: the label of tokens that do not count, such as those of a prompt.
         student: what the student's scores are called.
         teacher: what the teacher's scores are called.
@@ -71,12 +71,13 @@ class TokenKL(Term):
             )
         valid = both_valid("TokenKL", student, self.student_name, teacher, self.teacher_name)
         if self.label is not None:
-            _, valid = token_labels("TokenKL", batch, self.label, self.ignore_index, valid)
+            _, valid = token_labels("TokenKL", student, batch, self.label, self.ignore_index, valid)
         # selected before widening to float32: padding is never copied
         values = softmax_divergence(ours[valid], theirs[valid], self.divergence, self.temperature)
         return global_mean(values, all_true(values))
 
     @classmethod
     def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the two names given."""
-        return named(arguments.get("student", "logits")), named(arguments.get("teacher", "logits"))
+        """Return the two names given, and the student's labels if they are its own."""
+        ours = named(arguments.get("student", "logits")) | named_labels(arguments)
+        return ours, named(arguments.get("teacher", "logits"))

@@ -1,5 +1,8 @@
 """Which tokens of two models are compared, for the terms of this room."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -7,9 +10,11 @@ from torch import Tensor
 from kdmm.errors import InputError, nearest
 from kdmm.outputs import Batch, Outputs, present, read
 
-__all__ = ["IGNORED", "both_valid", "read_tokens", "token_labels", "valid_tokens"]
+__all__ = ["IGNORED", "both_valid", "named_labels", "read_tokens", "token_labels", "valid_tokens"]
 
 IGNORED = -100  # what PyTorch and transformers ignore by default
+OF_STUDENT = "student."
+"""Before the name of labels that the student itself gives, such as the tokens of the texts that it was shown."""
 
 
 def read_tokens(term: str, outputs: Outputs, name: str, whose: str, shape: str = "(B, T, V)") -> Tensor:
@@ -58,22 +63,45 @@ def both_valid(
 
 
 def token_labels(
-    term: str, batch: Batch, label: str, ignore_index: int, tokens: Bool[Tensor, "B T"]
+    term: str, student: Outputs, batch: Batch, label: str, ignore_index: int, tokens: Bool[Tensor, "B T"]
 ) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
-    """Return ``batch[label]``, where the tokens are, and which of the tokens count that have a label.
+    """Return the labels, where the tokens are, and which of the tokens count that have a label.
+
+    Args:
+        term: what reads them.
+        student: what the student gives; read where `label` is ``student.<name>``.
+        batch: what holds any other.
+        label: what the labels are called.
+        ignore_index: the label of tokens that do not count.
+        tokens: which tokens count otherwise.
 
     Raises:
-        InputError: the batch holds no such labels, or they have another shape.
+        InputError: there are no such labels, or they have another shape.
     """
-    if label not in batch:
+    output = _output(label)
+    if output is not None:
+        found, where = read(student, output, "student"), label
+    elif label in batch:
+        found, where = torch.as_tensor(batch[label], device=tokens.device), f"batch[{label!r}]"
+    else:
+        hint = f" The student gives {label!r}: write 'student.{label}'." if label in student else nearest(label, batch)
         raise InputError(
-            f"{term}: label is {label!r}, but the batch holds only {', '.join(sorted(batch)) or 'nothing'}."
-            + nearest(label, batch)
+            f"{term}: label is {label!r}, but the batch holds only {', '.join(sorted(batch)) or 'nothing'}.{hint}"
         )
-    labels = torch.as_tensor(batch[label], device=tokens.device)
-    if labels.shape != tokens.shape:
+    if found.shape != tokens.shape:
         raise InputError(
-            f"{term}: batch[{label!r}] has the shape {tuple(labels.shape)}, and the scores are of "
+            f"{term}: {where} has the shape {tuple(found.shape)}, and the scores are of "
             f"{tuple(tokens.shape)} tokens. Give one label a token, {ignore_index} where there is none."
         )
-    return labels, tokens & (labels != ignore_index)
+    return found, tokens & (found != ignore_index)
+
+
+def named_labels(arguments: Mapping[str, Any]) -> frozenset[str]:
+    """Return which of the student's outputs holds the labels, given a term's arguments; for `Term.reads`."""
+    label = arguments.get("label")
+    output = _output(label) if isinstance(label, str) else None
+    return frozenset() if output is None else frozenset({output})
+
+
+def _output(label: str) -> str | None:
+    return label.removeprefix(OF_STUDENT) if label.startswith(OF_STUDENT) else None

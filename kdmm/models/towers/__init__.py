@@ -2,6 +2,7 @@
 
 from kdmm.models.towers.audio import AudioTower
 from kdmm.models.towers.image import ImageTower, TimmImage
+from kdmm.models.towers.lstm import LstmText
 from kdmm.models.towers.text import BagOfTokens, TextTower, TransformerText
 from kdmm.models.towers.video import VideoTower
 
@@ -12,6 +13,7 @@ __all__ = [
     "AudioTower",
     "BagOfTokens",
     "ImageTower",
+    "LstmText",
     "TextTower",
     "TimmImage",
     "Tower",

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from kdmm.losses import CWD, FGD, PKD, PixelKL
+from kdmm.losses import CWD, FGD, PKD, AnchorKD, PixelCrossEntropy, PixelKL
 from tests.losses.cases.stages import LEARNED, MAPS, ORDER, WIDER, adapted, of, of_layer, randoms, same, shuffled
 from tests.losses.conformance import Case
 from tests.oracles import dense as oracle
@@ -11,6 +11,7 @@ from tests.oracles import dense as oracle
 LOGITS = {"logits": MAPS[0]["map"]}, {"logits": 2 * MAPS[1]["map"]}
 VALID = {"valid/logits": torch.arange(6 * 4 * 3).reshape(6, 4, 3) % 3 != 1}
 LABEL = {"label": torch.where(torch.arange(6 * 4 * 3).reshape(6, 4, 3) % 7 < 2, 255, 3)}
+CLASSES = {"mask": torch.where(torch.arange(6 * 4 * 3).reshape(6, 4, 3) % 5 < 2, 255, randoms(5, 6, 4, 3).argsort(1))}
 LARGE = {"mask": torch.where(torch.arange(6 * 8 * 6).reshape(6, 8, 6) % 11 < 3, 255, 1)}
 
 
@@ -52,6 +53,31 @@ def out_of_sight(student, teacher, batch):
 def cwd_oracle(term, student, teacher, batch):
     places = student["valid/logits"].tolist() if "valid/logits" in student else None
     return oracle.channel_divergence(student["logits"].tolist(), teacher["logits"].tolist(), term.temperature, places)
+
+
+def renumbered(student, teacher, batch):
+    """The classes in another order."""
+    label = batch["mask"]
+    moved = torch.where(label == 255, label, (label + 1) % 4)
+    return {k: x.roll(1, 1) for k, x in student.items()}, teacher, {**batch, "mask": moved}
+
+
+def unlabelled(student, teacher, batch):
+    """Other logits where nobody labelled a pixel."""
+    off = (batch["mask"] == 255)[:, None]
+    return {k: torch.where(off, torch.nan, x) for k, x in student.items()}, teacher, batch
+
+
+def certain(student, teacher, batch):
+    """All but certain of each label."""
+    target = torch.nn.functional.one_hot(batch["mask"].clamp(max=3), 4).movedim(-1, 1).double()
+    return {"logits": 100 * target}, teacher, batch
+
+
+def cross_entropy_oracle(term, student, teacher, batch):
+    height, width = batch["mask"].shape[1:]
+    ours = [oracle.bilinear(sample, height, width) for sample in student["logits"].tolist()]
+    return oracle.pixel_cross_entropy(ours, batch["mask"].tolist(), term.smoothing)
 
 
 def pixel_oracle(term, student, teacher, batch):
@@ -108,6 +134,91 @@ def fgd_oracle(term, student, teacher, batch):
     samples = zip(adapted(term.adapter, student["map"]), teacher["map"].tolist(), batch["boxes"].tolist(), strict=True)
     values = [oracle.fgd(*sample, batch["image_size"], contexts, settings) for sample in samples]
     return sum(values) / len(values)
+
+
+# anchors
+
+
+def rectangles(seed, *shape):
+    """Boxes (x1, y1, x2, y2) of sides from 1 to 3 in a square of 6."""
+    corner, sides = 4 * randoms(seed, *shape, 2).sigmoid(), 1 + 2 * randoms(seed + 1, *shape, 2).sigmoid()
+    return torch.cat([corner, corner + sides], -1)
+
+
+def detector(seed, anchors, boxes_seed, alike=True):
+    """What a detector with anchors gives for 6 samples; of which each has the same anchors, or others."""
+    count = len(anchors) if alike else anchors.shape[1]
+    return {
+        "class_logits": randoms(seed, 6, count, 3),
+        "anchor_boxes": rectangles(boxes_seed, 6, count),
+        "anchors": anchors.expand(6, -1, -1) if alike else anchors,
+    }
+
+
+GRID = torch.tensor([[x, y, x + 2, y + 2] for x in (0.0, 2.0, 4.0) for y in (0.0, 2.0, 4.0)], dtype=torch.float64)
+FINER = torch.cat([rectangles(40, 11), torch.tensor([[20.0, 20, 21, 21], [3, 3, 3, 3]], dtype=torch.float64)])
+ANCHORS = detector(41, GRID, 50), detector(42, GRID, 52)
+OTHER_ANCHORS = detector(43, rectangles(54, 6, 7), 56, alike=False), detector(44, FINER, 58)
+PLACES = {"valid/class_logits": torch.arange(6 * 13).reshape(6, 13) % 4 != 1}
+
+
+def larger(student, teacher, batch):
+    """Everything in pixels three times as large, and moved."""
+    return *(
+        {k: 3 * x + 5 if k.startswith("anchor") else x for k, x in each.items()} for each in (student, teacher)
+    ), batch
+
+
+def in_another_order(student, teacher, batch):
+    """The anchors of each model in an order of its own."""
+    changed = []
+    for seed, each in enumerate((student, teacher)):
+        order = torch.randperm(each["class_logits"].shape[1], generator=torch.Generator().manual_seed(seed))
+        changed.append({k: x[:, order] for k, x in each.items()})
+    return *changed, batch
+
+
+def in_another_order_alike(student, teacher, batch):
+    """The anchors of both models in the same other order, of which the term is told nothing."""
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(1))
+    return *({k: x[:, order] for k, x in each.items()} for each in (student, teacher)), batch
+
+
+HELD = {
+    "gradcheck": "the weight of a box has no gradient; test_anchor_kd.py checks the gradient with weights held fixed"
+}
+
+
+def hidden_in_teacher(student, teacher, batch):
+    """Other logits of the teacher's anchors that do not count."""
+    off = ~PLACES["valid/class_logits"][..., None]
+    changed = torch.where(off, torch.nan, teacher["class_logits"])
+    return student, {**teacher, "class_logits": changed}, batch
+
+
+def matched_with(student, teacher, batch):
+    """The student that says at each anchor what the teacher says at the one that overlaps most."""
+    keep = teacher.get("valid/class_logits", torch.ones(6, 13, dtype=torch.bool))
+    taken = {k: x.clone() for k, x in student.items()}
+    for b in range(6):
+        seen = keep[b].nonzero().flatten().tolist()
+        for i, anchor in enumerate(student["anchors"][b].tolist()):
+            j = oracle.matched_anchor(anchor, teacher["anchors"][b][seen].tolist())
+            if j is not None:
+                for name in ("class_logits", "anchor_boxes"):
+                    taken[name][b, i] = teacher[name][b, seen[j]]
+    return taken, teacher, batch
+
+
+def anchor_oracle(term, student, teacher, batch):
+    keep = teacher.get("valid/class_logits", torch.ones(teacher["class_logits"].shape[:2], dtype=torch.bool))
+    everything = torch.ones(student["class_logits"].shape[:2], dtype=torch.bool)
+    samples = [
+        [tuple(None if name is None else each[name][b][seen[b]].tolist() for name in names) for b in range(6)]
+        for each, seen in ((student, everything), (teacher, keep))
+        for names in [(term.classes, term.boxes, term.anchors)]
+    ]
+    return oracle.anchor_kd(*samples, term.box_weight)
 
 
 CASES = [
@@ -175,6 +286,36 @@ CASES = [
         exempt={"agreement": "logits of a smaller map cannot agree with all of a larger one"},
     ),
     Case(
+        "PixelCrossEntropy",
+        PixelCrossEntropy,
+        {"label": "mask"},
+        LOGITS[0],
+        {},
+        cross_entropy_oracle,
+        CLASSES,
+        agrees=certain,
+        invariances={
+            "order of samples": shuffled,
+            "offset of a pixel": brighter_pixels,
+            "order of classes": renumbered,
+            "unlabelled pixels": unlabelled,
+        },
+        absent=("logits",),
+    ),
+    Case(
+        "PixelCrossEntropy, other sizes, smoothing",
+        PixelCrossEntropy,
+        {"label": "mask", "smoothing": 0.2},
+        LOGITS[0],
+        {},
+        cross_entropy_oracle,
+        LARGE,
+        invariances={"order of samples": shuffled},
+        absent=("logits",),
+        learns=0.95,
+        exempt={"agreement": "smoothed labels leave an entropy, and a smaller map cannot give all of a larger one"},
+    ),
+    Case(
         "PKD",
         PKD,
         {"student": "map", "teacher": "map"},
@@ -215,5 +356,46 @@ CASES = [
         invariances={"order of samples": shuffled_boxes, "size of the image": doubled},
         absent=("map",),
         exempt={"agreement": LEARNED},
+    ),
+    Case(
+        "AnchorKD",
+        AnchorKD,
+        {},
+        *ANCHORS,
+        anchor_oracle,
+        agrees=same,
+        invariances={
+            "order of samples": shuffled,
+            "size and place of the pixels": larger,
+            "order of a model's anchors": in_another_order,
+        },
+        absent=("class_logits",),
+        exempt=HELD,
+    ),
+    Case(
+        "AnchorKD, the same anchors, scores alone",
+        AnchorKD,
+        {"boxes": None, "anchors": None},
+        *ANCHORS,
+        anchor_oracle,
+        agrees=same,
+        invariances={"order of samples": shuffled, "order of anchors": in_another_order_alike},
+        absent=("class_logits",),
+    ),
+    Case(
+        "AnchorKD, other anchors",
+        AnchorKD,
+        {"box_weight": 1},
+        OTHER_ANCHORS[0],
+        {**OTHER_ANCHORS[1], **PLACES},
+        anchor_oracle,
+        agrees=matched_with,
+        invariances={
+            "order of samples": shuffled,
+            "size and place of the pixels": larger,
+            "what does not count": hidden_in_teacher,
+        },
+        absent=("class_logits",),
+        exempt=HELD,
     ),
 ]

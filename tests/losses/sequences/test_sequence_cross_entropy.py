@@ -50,3 +50,25 @@ def test_labels_of_no_token_are_refused():
         loss(ignore_index=-1)
     with pytest.raises(InputError, match=r"holds labels from 0 to 5.* Give 0 to 4"):
         loss(labels=torch.where(LABELS == 4, 5, LABELS))
+
+
+def test_labels_may_be_an_output_of_the_student():
+    valid = torch.stack([flags("1111"), flags("0011"), flags("1110")])
+    student = {"logits": SCORES, "valid/logits": valid, "tokens": LABELS}
+    of_batch = SequenceCrossEntropy()(student, {}, {"labels": LABELS})
+    torch.testing.assert_close(SequenceCrossEntropy("student.tokens")(student, {}, {}), of_batch)
+    # the batch's own entry of that name is another thing
+    torch.testing.assert_close(
+        SequenceCrossEntropy("tokens")({"logits": SCORES, "tokens": LABELS * 0}, {}, {"tokens": LABELS}), loss()
+    )
+    assert SequenceCrossEntropy.reads({"label": "student.tokens"}) == ({"logits", "tokens"}, frozenset())
+    assert SequenceCrossEntropy.reads({"label": "tokens"}) == ({"logits"}, frozenset())
+
+
+def test_labels_that_are_not_there_are_named():
+    with pytest.raises(InputError, match=r"reads student\.tokns, but the student gives only logits, tokens.*'tokens'"):
+        SequenceCrossEntropy("student.tokns")({"logits": SCORES, "tokens": LABELS}, {}, {})
+    with pytest.raises(InputError, match=r"holds only nothing. The student gives 'tokens': write 'student.tokens'"):
+        SequenceCrossEntropy("tokens")({"logits": SCORES, "tokens": LABELS}, {}, {})
+    with pytest.raises(InputError, match=r"student\.tokens has the shape \(3, 3\), and the scores are of \(3, 4\)"):
+        SequenceCrossEntropy("student.tokens")({"logits": SCORES, "tokens": LABELS[:, 1:]}, {}, {})

@@ -74,3 +74,11 @@ def test_labels_are_checked():
         loss(batch={"ids": VALID}, label="labels")
     with pytest.raises(InputError, match=r"batch\['y'\] has the shape \(3, 3\), and the scores are of \(3, 4\) tokens"):
         loss(batch={"y": torch.zeros(B, 3, dtype=torch.long)}, label="y")
+
+
+def test_labels_may_be_an_output_of_the_student():
+    labels = torch.tensor([[2, -100, 1, 4], [-100, 0, 0, 0], [3, 3, -100, 3]])
+    student = {"logits": STUDENT, "valid/logits": VALID, "tokens": labels}
+    value = TokenKL(label="student.tokens")(student, {"logits": TEACHER}, {})
+    torch.testing.assert_close(value, each_token()[VALID & (labels != -100)].mean())
+    assert TokenKL.reads({"label": "student.tokens"}) == ({"logits", "tokens"}, {"logits"})

@@ -1,0 +1,159 @@
+"""One of COCO's JSON files of objects, checked entry by entry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdmm.data.box_marks import Box, BoxMarks, SizedImage, checked_box, picture_size
+from kdmm.data.coco_masks import MaskMarks, checked_segmentation
+from kdmm.data.image_ref import ImageRef
+from kdmm.data.sample import Sample
+from kdmm.data.tables import existing_file
+from kdmm.errors import InputError, nearest
+
+__all__ = ["SETTING", "CocoObjects"]
+
+SETTING = "CocoDetection.annotations"
+
+
+class CocoObjects:
+    """One JSON file of COCO's objects, read and checked.
+
+    Args:
+        path: the file.
+        folder: of its pictures.
+        masks: whether segmentations are read.
+        skip: whether bad boxes are left out.
+
+    Attributes:
+        names: of the classes, in the order of their numbers.
+        samples: the pictures with their marks.
+        skipped: how many boxes are left out.
+
+    Raises:
+        InputError: the file is not as COCO's are; the message names the entry.
+    """
+
+    def __init__(self, path: Path, folder: Path, masks: bool, skip: bool) -> None:
+        self.path, self.folder, self.masks, self.skip = path, folder, masks, skip
+        self.skipped = 0
+        rows = self._tables()
+        categories = self._by_id("categories", rows["categories"])
+        self.numbers = {each: number for number, each in enumerate(sorted(categories))}
+        self.names = tuple(str(self._of(categories[each], "name", f"category {each}")) for each in sorted(categories))
+        self.images = self._by_id("images", rows["images"])
+        self.of_image: dict[Any, list[tuple[Mapping[str, Any], str]]] = {each: [] for each in self.images}
+        for place, row in enumerate(rows["annotations"]):
+            self._sort_in(row, f"annotation {row.get('id', f'at place {place}')}")
+        self.samples = [self._sample(each) for each in self.images]
+
+    def _refuse(self, entry: str, reason: str, remedy: str) -> InputError:
+        return InputError(f"{SETTING}: {self.path}: {entry} {reason}. {remedy}")
+
+    def _tables(self) -> dict[str, list[dict[str, Any]]]:
+        existing_file(self.path, SETTING)
+        try:
+            content = json.loads(self.path.read_bytes())
+        except ValueError as error:
+            raise InputError(
+                f"{SETTING}: {self.path} is not JSON: {error}. Give a file such as instances_train2017.json."
+            ) from error
+        found = {}
+        for name in ("images", "annotations", "categories"):
+            rows = content.get(name) if isinstance(content, dict) else None
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise InputError(
+                    f"{SETTING}: {self.path} holds no list of `{name}`. Give a file with COCO's objects, such as "
+                    "instances_train2017.json."
+                )
+            found[name] = rows
+        return found
+
+    def _of(self, row: Mapping[str, Any], key: str, entry: str) -> Any:
+        if key not in row:
+            raise self._refuse(entry, f"has no {key!r}", f"It has {', '.join(row) or 'nothing'}.{nearest(key, row)}")
+        return row[key]
+
+    def _by_id(self, name: str, rows: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+        found: dict[Any, dict[str, Any]] = {}
+        for place, row in enumerate(rows):
+            number = self._of(row, "id", f"{name}: the entry at place {place}")
+            if not isinstance(number, int):
+                raise self._refuse(f"{name}: the entry at place {place}", f"has the id {number!r}", "Give a number.")
+            if number in found:
+                raise self._refuse(f"{name}:", f"the id {number} stands twice", "Give each entry its own.")
+            found[number] = row
+        return found
+
+    def _sort_in(self, row: Mapping[str, Any], entry: str) -> None:
+        image, category = self._of(row, "image_id", entry), self._of(row, "category_id", entry)
+        if not isinstance(image, int) or image not in self.of_image:
+            raise self._refuse(
+                entry, f"is of the image {image!r}, which is not among `images`", "Correct it or take it out."
+            )
+        if not isinstance(category, int) or category not in self.numbers:
+            known = ", ".join(map(str, self.numbers)) or "none"
+            raise self._refuse(
+                entry, f"has the category {category!r}, which is not among `categories` ({known})", "Correct either."
+            )
+        if not row.get("iscrowd"):
+            self.of_image[image].append((row, entry))
+
+    def _sample(self, number: int) -> Sample:
+        row, entry = self.images[number], f"image {number}"
+        path = self.folder / str(self._of(row, "file_name", entry))
+        if not path.is_file():
+            raise self._refuse(
+                entry, f"is {str(path)!r}, and there is no such file", "Set `images` to the folder that holds it."
+            )
+        width, height = self._size(row, path, entry)
+        objects = [(each, name, self._box(each, name, width, height)) for each, name in self.of_image[number]]
+        kept = [(each, name, box) for each, name, box in objects if box is not None]
+        boxes = BoxMarks(tuple(box for *_, box in kept), tuple(self.numbers[each["category_id"]] for each, *_ in kept))
+        marks: BoxMarks | MaskMarks = boxes
+        if self.masks:
+            marks = MaskMarks(
+                tuple(self._segmentation(each, name, width, height) for each, name, _ in kept),
+                boxes.classes,
+                (height, width),
+            )
+        return Sample(
+            id=str(number),
+            image=SizedImage(ImageRef(str(path)), width, height),
+            marks=marks,
+            origin=f"{self.path}, {entry}",
+        )
+
+    def _size(self, row: Mapping[str, Any], path: Path, entry: str) -> tuple[int, int]:
+        width, height = row.get("width"), row.get("height")
+        if isinstance(width, int) and isinstance(height, int) and min(width, height) > 0:
+            return width, height
+        try:
+            return picture_size(str(path))
+        except InputError as error:
+            raise self._refuse(entry, f"has no width and height, and {path}: {error}", "Mend either.") from error
+
+    def _box(self, row: Mapping[str, Any], entry: str, width: int, height: int) -> Box | None:
+        given = self._of(row, "bbox", entry)
+        if not isinstance(given, list) or len(given) != 4:
+            raise self._refuse(entry, f"has the bbox {given!r}", "Give [x, y, width, height] in pixels.")
+        try:
+            numbers = all(isinstance(x, int | float) for x in given)
+            x, y, wide, high = given
+            return checked_box((x, y, x + wide, y + high) if numbers else given, width, height)
+        except InputError as error:
+            if self.skip:
+                self.skipped += 1
+                return None
+            raise self._refuse(
+                entry, f"has the bbox {given}, which {error}", "Correct it, or set `bad_boxes: skip`."
+            ) from error
+
+    def _segmentation(self, row: Mapping[str, Any], entry: str, width: int, height: int) -> Any:
+        try:
+            return checked_segmentation(row.get("segmentation"), width, height)
+        except InputError as error:
+            raise self._refuse(entry, str(error), "Correct it, or set `masks: false`.") from error

@@ -1,0 +1,67 @@
+"""Samples with the texts that a teacher wrote about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kdmm.data.changed import ChangedTraining
+from kdmm.data.distinct import distinct
+from kdmm.data.sample import Sample
+from kdmm.data.source import Source
+from kdmm.data.tables import read_table
+from kdmm.errors import InputError
+
+__all__ = ["Taught"]
+
+
+class Taught(ChangedTraining):
+    """Gives the training samples of a source the texts of a table in the place of their own.
+
+    With a teacher's texts (``kdmm generate``) it is sequence-level distillation (Kim and Rush 2016, arXiv:1606.07947);
+    the samples need no texts themselves, so a student learns from sources or pictures that nobody has written about. A
+    training sample that the table lacks is left out. The val and test splits are the source's own.
+
+    Args:
+        source: whose samples are taken.
+        path: the table, ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``, such as ``runs/<name>/generated-train.jsonl``.
+        text: its column with the texts.
+        id: its column with the ids of the samples.
+
+    Raises:
+        InputError: the table names an id twice or lacks a text, or it is about none of the samples.
+    """
+
+    def __init__(self, source: Source, path: str | Path, text: str = "target", id: str = "id") -> None:
+        super().__init__(source)
+        self.path = Path(path)
+        self.text = text
+        self.id = id
+
+    def __str__(self) -> str:
+        return f"Taught({self.source}, {str(self.path)!r})"
+
+    def changed(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """Give the samples their texts."""
+        texts = self._texts()
+        found = [replace(sample, captions=(texts[sample.id],)) for sample in samples if sample.id in texts]
+        if not found:
+            raise InputError(
+                f"Taught.path: {self.path} is about none of the {len(samples)} training samples of {self.source}; its "
+                f"first id is {next(iter(texts))!r}, and theirs is {samples[0].id!r}. Give the table that was "
+                "generated from the same source."
+            )
+        return found
+
+    def _texts(self) -> dict[str, str]:
+        table = read_table(self.path, [self.id, self.text], None, "Taught.path")
+        texts: dict[str, str] = {}
+        for row in range(table.rows):
+            name, text = (table.columns[column][row] for column in (self.id, self.text))
+            if not isinstance(text, str) or not distinct([text]):
+                raise InputError(f"{table.origin(row)} has no text in {self.text!r}. Fill it, or remove the row.")
+            if str(name) in texts:
+                raise InputError(f"{table.origin(row)}: the id {name!r} has come before. Keep one row of it.")
+            texts[str(name)] = distinct([text])[0]
+        return texts

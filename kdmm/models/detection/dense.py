@@ -1,0 +1,157 @@
+"""Torchvision's detectors with a class score and a box for every anchor."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import box_iou
+
+from kdmm.models.detection.family import Family, Found, Limits, Target
+from kdmm.models.detection.suppression import detections_of
+
+__all__ = ["DenseFamily", "Fcos", "RetinaNet", "Ssd"]
+
+CERTAIN = -1e-6  # of the log of a softmax: from here on float32 cannot tell how far it is below 1
+
+
+class DenseFamily(Family):
+    """Detectors with a class score and a box for every anchor."""
+
+    gives: ClassVar[frozenset[str]] = frozenset({"class_logits", "anchor_boxes", "anchors"})
+
+    @abstractmethod
+    def losses(
+        self,
+        detector: Any,
+        targets: list[dict[str, Tensor]],
+        head: dict[str, Tensor],
+        anchors: list[Tensor],
+        sizes: Any,
+    ) -> dict[str, Tensor]:
+        """Return torchvision's own losses of the pictures that are marked."""
+
+    def logits(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
+        """Return what gives each class's score by a sigmoid."""
+        return head["cls_logits"]
+
+    def scores(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
+        """Return the scores of detections."""
+        return self.logits(head).sigmoid()
+
+    def boxes(self, detector: Any, head: Mapping[str, Tensor], anchors: Tensor) -> Float[Tensor, "N A 4"]:
+        """Return the boxes of each anchor."""
+        offsets = head["bbox_regression"]
+        decoded: Tensor = detector.box_coder.decode_single(offsets.flatten(0, 1), anchors.flatten(0, 1))
+        return decoded.reshape(offsets.shape)
+
+    def run(
+        self, detector: nn.Module, image: Float[Tensor, "N 3 S S"], targets: Sequence[Target | None] | None, at: Limits
+    ) -> Found:
+        """Run a detector."""
+        its: Any = detector
+        size = (image.shape[2], image.shape[3])
+        levels = list(its.backbone(image).values())
+        head = {name: x.float() for name, x in its.head(levels).items()}  # losses and boxes in float32 under autocast
+        each_anchors = its.anchor_generator(ImageList(image, [size] * len(image)), levels)
+        anchors = torch.stack(each_anchors)
+        boxes = self.boxes(its, head, anchors)
+        found = Found({"class_logits": self.logits(head), "anchor_boxes": boxes, "anchors": anchors})
+        if targets is not None:
+            rows = [row for row, target in enumerate(targets) if target is not None]
+            if rows:
+                marked = {name: x[rows] for name, x in head.items()}
+                known = self.given([target for target in targets if target is not None])
+                sizes = [x.shape[2] * x.shape[3] for x in levels]
+                found.losses = self.losses(its, known, marked, [each_anchors[row] for row in rows], sizes)
+            else:
+                found.losses = self.no_loss(list(head.values()))
+        if not detector.training:
+            found.detections = detections_of(self.scores(head), boxes, size, at.score_threshold, at.overlap, at.most)
+        return found
+
+
+class RetinaNet(DenseFamily):
+    """RetinaNet (Lin et al. 2017, https://arxiv.org/abs/1708.02002)."""
+
+    background: ClassVar[int] = 0
+    parts: ClassVar[tuple[str, ...]] = ("classification", "bbox_regression")
+
+    def losses(
+        self,
+        detector: Any,
+        targets: list[dict[str, Tensor]],
+        head: dict[str, Tensor],
+        anchors: list[Tensor],
+        sizes: Any,
+    ) -> dict[str, Tensor]:
+        """Return torchvision's own losses."""
+        found: dict[str, Tensor] = detector.compute_loss(targets, head, anchors)
+        return found
+
+
+class Fcos(DenseFamily):
+    """FCOS (Tian et al. 2019, https://arxiv.org/abs/1904.01355), whose scores also depend on the centre-ness."""
+
+    background: ClassVar[int] = 0
+    parts: ClassVar[tuple[str, ...]] = ("classification", "bbox_regression", "bbox_ctrness")
+
+    def losses(
+        self,
+        detector: Any,
+        targets: list[dict[str, Tensor]],
+        head: dict[str, Tensor],
+        anchors: list[Tensor],
+        sizes: Any,
+    ) -> dict[str, Tensor]:
+        """Return torchvision's own losses."""
+        found: dict[str, Tensor] = detector.compute_loss(targets, head, anchors, sizes)
+        return found
+
+    def scores(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
+        """Return the geometric mean of class score and centre-ness."""
+        return (head["cls_logits"].sigmoid() * head["bbox_ctrness"].sigmoid()).sqrt()
+
+    def boxes(self, detector: Any, head: Mapping[str, Tensor], anchors: Tensor) -> Float[Tensor, "N A 4"]:
+        """Return the boxes of each anchor."""
+        decoded: Tensor = detector.box_coder.decode(head["bbox_regression"], anchors)
+        return decoded
+
+
+class Ssd(DenseFamily):
+    """SSD (Liu et al. 2016, https://arxiv.org/abs/1512.02325), whose classes, and the background, are one softmax."""
+
+    background: ClassVar[int] = 1
+    parts: ClassVar[tuple[str, ...]] = ("bbox_regression", "classification")
+
+    def losses(
+        self,
+        detector: Any,
+        targets: list[dict[str, Tensor]],
+        head: dict[str, Tensor],
+        anchors: list[Tensor],
+        sizes: Any,
+    ) -> dict[str, Tensor]:
+        """Return torchvision's own losses."""
+        matched = [
+            self._matched(detector, target["boxes"], each) for target, each in zip(targets, anchors, strict=True)
+        ]
+        found: dict[str, Tensor] = detector.compute_loss(targets, head, anchors, matched)
+        return found
+
+    def logits(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
+        """Return the logit of each class against all else, log p / (1 - p) of its softmax p."""
+        log_p = head["cls_logits"].log_softmax(-1)[..., self.background :]
+        others: Tensor = (-torch.expm1(log_p.clamp(max=CERTAIN))).log()
+        return log_p - others
+
+    def _matched(self, detector: Any, boxes: Tensor, anchors: Tensor) -> Tensor:
+        if not len(boxes):
+            return torch.full((len(anchors),), -1, dtype=torch.long, device=anchors.device)
+        matched: Tensor = detector.proposal_matcher(box_iou(boxes, anchors))
+        return matched
