@@ -4,12 +4,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kdmm.comparison import Comparison, compare
     from kdmm.distillation import Distilled, distill
-    from kdmm.run import Run, complete, evaluate, fit, load, report
+    from kdmm.run import Generated, Run, complete, evaluate, fit, generate, load, report
 
-HOMES = {"Distilled": "kdmm.distillation", "distill": "kdmm.distillation"}  # the others are of kdmm.run
+HOMES = {
+    "Comparison": "kdmm.comparison",
+    "Distilled": "kdmm.distillation",
+    "compare": "kdmm.comparison",
+    "distill": "kdmm.distillation",
+}  # the others are of kdmm.run
 
-__all__ = ["Distilled", "Run", "complete", "distill", "evaluate", "fit", "load", "report"]
+__all__ = [
+    "Comparison",
+    "Distilled",
+    "Generated",
+    "Run",
+    "compare",
+    "complete",
+    "distill",
+    "evaluate",
+    "fit",
+    "generate",
+    "load",
+    "report",
+]
 
 __version__ = "0.1.0"
 

@@ -23,13 +23,16 @@ __all__ = ["main"]
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 KINDS = ("losses", "models", "data", "metrics")
 SPLITS = ("val", "test")
+ALL_SPLITS = ("train", *SPLITS)
 EPILOG = """\
 examples:
   kdmm check experiments/quickstart/student.yaml
   kdmm fit experiments/quickstart/student.yaml trainer.max_epochs=2 seed=1
   kdmm evaluate runs/quickstart-student
   kdmm report runs/quickstart-teacher runs/quickstart-student --output table.md
+  kdmm compare experiments/text/series.yaml --folds 0 1 2
   kdmm fetch tuxpaint
+  kdmm generate runs/translation/teacher --beams 4
 
 exit status: 0 done, 1 failed while running, 2 wrong input, 130 interrupted (state saved)
 """
@@ -129,6 +132,14 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     report.add_argument("--no-speed", action="store_true", help="do not measure images/s, which takes some seconds")
     report.set_defaults(command_function=_report)
 
+    comparing = commands.add_parser("compare", parents=[building, common], help="run a series over folds, and compare")
+    comparing.add_argument("series", metavar="SERIES", help="the series' YAML")
+    comparing.add_argument("--folds", type=int, nargs="+", default=[], help="instead of the file's")
+    comparing.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only these, and what they stand on")
+    comparing.add_argument("--check", action="store_true", help="check every experiment, and run none")
+    comparing.add_argument("--no-speed", action="store_true", help="do not measure samples/s, which takes some seconds")
+    comparing.set_defaults(command_function=_compare)
+
     listing = commands.add_parser("list", parents=[common], help="what a YAML can name: losses, models, data, metrics")
     listing.add_argument("kind", metavar="{" + ",".join(KINDS) + "}")
     listing.set_defaults(command_function=_list)
@@ -138,6 +149,17 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     fetching.add_argument("--list", action="store_true", help="list the sets, their size and licence")
     fetching.add_argument("--any-version", action="store_true", help="take an unknown version, unchecked")
     fetching.set_defaults(command_function=_fetch)
+
+    writing = commands.add_parser("generate", parents=[building, common], help="let a run's model write about data")
+    writing.add_argument("run", metavar="RUN", help="the run's folder")
+    writing.add_argument("rest", nargs="*", metavar="key=value", help="settings changed")
+    writing.add_argument("--data", metavar="CONFIG", help="a YAML whose `data` is read instead of the run's own")
+    writing.add_argument("--split", default="train", help="train, val or test (default: train)")
+    writing.add_argument("--beams", type=int, default=4, help="texts searched beside each other (default: 4)")
+    writing.add_argument("--max-tokens", type=int, help="the most written for a sample (default: as the model reads)")
+    writing.add_argument("--batch-size", type=int, default=64, help="samples at a time (default: 64)")
+    writing.add_argument("--output", metavar="FILE.jsonl", help="default: generated-SPLIT.jsonl in the run's folder")
+    writing.set_defaults(command_function=_generate)
     return parser, commands.choices
 
 
@@ -197,6 +219,25 @@ def _report(options: argparse.Namespace) -> None:
         console.print_rich(*(drawn if isinstance(drawn, list | tuple) else [drawn]))
 
 
+def _compare(options: argparse.Namespace) -> None:
+    _use(options.allow)
+    from kdmm import comparison
+
+    found = comparison.compare(
+        options.series,
+        folds=options.folds,
+        rows=options.rows,
+        only_check=options.check,
+        speed=not options.no_speed,
+        allow=options.allow,
+    )
+    if options.check:
+        print(f"{options.series}: no problems")
+        return
+    print(found.to_markdown())
+    print(f"written to {found.folder / comparison.TABLES}")
+
+
 def _list(options: argparse.Namespace) -> None:
     _one_of(options.kind, KINDS, "kdmm list")
     from kdmm.targets import components
@@ -224,6 +265,27 @@ def _fetch(options: argparse.Namespace) -> None:
         fetched = f"fetched: {record.version}" if record else "not fetched"
         rows.append((each.name, f"{each.download_mb} MB", each.licence, fetched, each.holds))
     console.print_table(("name", "download", "licence", "here", "what it holds"), rows)
+
+
+def _generate(options: argparse.Namespace) -> None:
+    _one_of(options.split, ALL_SPLITS, "--split")
+    _existing([options.run, *([options.data] if options.data else [])])
+    _use(options.allow)
+    from kdmm import run
+
+    done = run.generate(
+        options.run,
+        data=options.data,
+        overrides=options.rest,
+        split=options.split,
+        beams=options.beams,
+        max_tokens=options.max_tokens,
+        output=options.output,
+        batch_size=options.batch_size,
+        allow=options.allow,
+    )
+    console.print_table(("what", "count"), [("texts", str(done.texts)), ("empty, left out", str(done.empty))])
+    print(done.path)
 
 
 def _use(packages: Sequence[str]) -> None:

@@ -19,15 +19,17 @@ from kdmm import targets
 from kdmm.analysis import Report, RunRecord
 from kdmm.analysis.record import FILE_NAME
 from kdmm.callbacks import Wandb
+from kdmm.data.source import SPLITS
 from kdmm.errors import InputError, nearest
 from kdmm.models import load_model, retapped, save_model, untapped, untapped_tree
 from kdmm.modules import TrainingModule
-from kdmm.runs import build, folder, results
+from kdmm.runs import build, folder, generation, results
+from kdmm.runs.generation import Generated
 from kdmm.runs.quiet import quiet
 from kdmm.runs.speed import measure_speed
 from kdmm.teachers import model_file
 
-__all__ = ["Run", "complete", "evaluate", "fit", "load", "report"]
+__all__ = ["Generated", "Run", "complete", "evaluate", "fit", "generate", "load", "report"]
 
 ROOT = Path("runs")
 MEASURED = ("val", "test")
@@ -173,6 +175,52 @@ def evaluate(
     if record is not None:
         results.measured(record, split, metrics, datamodule.describe(split)).write(here)
     return metrics
+
+
+def generate(
+    run: str | Path,
+    data: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    split: str = "train",
+    beams: int = 4,
+    max_tokens: int | None = None,
+    output: str | Path | None = None,
+    batch_size: int = 64,
+    allow: Sequence[str] = (),
+) -> Generated:
+    """Let a finished run's model write about a data set, and keep its texts as a table.
+
+    What a teacher writes for sources alone is what its student learns by sequence-level distillation (Kim and Rush
+    2016, https://arxiv.org/abs/1606.07947): :class:`kdmm.data.ParallelTable` reads the table with ``id: id`` and
+    ``group: group``.
+
+    Args:
+        run: the run's folder.
+        data: another experiment file whose ``data`` is read.
+        overrides: ``key=value`` strings that change the settings that the data come from.
+        split: ``train``, ``val`` or ``test``; of ``train`` all sources are read, else the first.
+        beams: 1 writes the best token each time; more search for a likelier text.
+        max_tokens: the most that are written for a sample; ``None``: as many as the model was trained to read.
+        output: a ``.jsonl`` file; ``None``: ``generated-<split>.jsonl`` in the run's folder.
+        batch_size: samples at a time.
+        allow: packages of your own that the run's configuration may build from.
+
+    Raises:
+        InputError: the model does not write, the data have no such split, or the file exists.
+    """
+    if split not in SPLITS:
+        raise InputError(f"split: found {split!r}; accepted: {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
+    here = Path(run)
+    path = model_file(here)
+    place = generation.free_path(here / f"generated-{split}.jsonl" if output is None else Path(output))
+    settings = configuration.load(here / folder.CONFIG if data is None else data, overrides)
+    with quiet():
+        model = load_model(path, allow=tuple(allow))
+        if settings.trainer.get("accelerator", "auto") != "cpu" and torch.accelerator.is_available():
+            model.to(torch.accelerator.current_accelerator())
+        samples = generation.samples_of(targets.build(settings.data, allow=tuple(allow), path="data"), split)
+        return generation.write_table(model, samples, place, beams, max_tokens, batch_size)
 
 
 def complete(config: str | Path, overrides: Sequence[str] = (), *, allow: Sequence[str] = ()) -> Run:

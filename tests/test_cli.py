@@ -51,7 +51,8 @@ def calls(monkeypatch):
         return function
 
     done = SimpleNamespace(dir=Path("runs/toy"), metrics={"test/recall@5": 0.123456789, "val/loss": 2.0})
-    functions = {"fit": done, "evaluate": {"test/recall@1": 0.5}, "report": table}
+    written = SimpleNamespace(path=Path("runs/toy/generated-train.jsonl"), texts=12, empty=1)
+    functions = {"fit": done, "evaluate": {"test/recall@1": 0.5}, "report": table, "generate": written}
     module = SimpleNamespace(**{name: stub(name, result) for name, result in functions.items()})
     monkeypatch.setitem(sys.modules, "kdmm.run", module)
     monkeypatch.setattr(kdmm, "run", module, raising=False)
@@ -84,6 +85,43 @@ NO_SETTINGS = {"resume": False, "overwrite": False, "allow": []}
             ["evaluate", "runs/toy"],
             ("evaluate", ("runs/toy",), {"data": None, "overrides": [], "split": "test", "allow": []}),
         ),
+        (
+            ["generate", "runs/toy"],
+            (
+                "generate",
+                ("runs/toy",),
+                {
+                    "data": None,
+                    "overrides": [],
+                    "split": "train",
+                    "beams": 4,
+                    "max_tokens": None,
+                    "output": None,
+                    "batch_size": 64,
+                    "allow": [],
+                },
+            ),
+        ),
+        (
+            [
+                *["generate", "runs/toy", "--split", "val", "--beams", "1", "data.batch_size=2", "--output", "a.jsonl"],
+                *["--data", STUDENT, "--max-tokens", "9", "--batch-size=3", "--allow", "one"],
+            ],
+            (
+                "generate",
+                ("runs/toy",),
+                {
+                    "data": STUDENT,
+                    "overrides": ["data.batch_size=2"],
+                    "split": "val",
+                    "beams": 1,
+                    "max_tokens": 9,
+                    "output": "a.jsonl",
+                    "batch_size": 3,
+                    "allow": ["one"],
+                },
+            ),
+        ),
         (["report", "runs/toy"], ("report", (["runs/toy"],), {"output": None, "speed": True, "allow": []})),
         (
             ["report", "runs/toy", "--output", "table.md", "runs/toy", "--no-speed", "--allow", "one"],
@@ -104,6 +142,8 @@ def test_results_are_plain_lines_in_a_pipe(calls, capsys):
     assert capsys.readouterr() == ("test/recall@1\t0.5\n", "")
     assert main(["report", "runs/toy"]) == 0
     assert capsys.readouterr() == ("| run | R@5 |\n", "")
+    assert main(["generate", "runs/toy"]) == 0
+    assert capsys.readouterr() == ("texts\t12\nempty, left out\t1\nruns/toy/generated-train.jsonl\n", "")
 
 
 def test_only_one_process_of_a_run_prints(calls, capsys, monkeypatch):
@@ -146,10 +186,10 @@ def test_no_color_is_respected(calls, monkeypatch):
 
 
 WRONG = [
-    ([], ["a command is missing; accepted: fit, evaluate, check, report, list"]),
+    ([], ["a command is missing; accepted: fit, evaluate, check, report, compare, list"]),
     (
         ["fti", STUDENT],
-        ["unknown command 'fti'; accepted: fit, evaluate, check, report, list, fetch. Did you mean 'fit'?"],
+        ["unknown command 'fti'; accepted: fit, evaluate, check, report, compare, list, fetch, generate. Did you mean 'fit'?"],
     ),
     (["fit"], ["the following arguments are required: CONFIG", "`kdmm fit --help` tells more"]),
     (["fit", STUDENT, "--resum"], ["unknown option '--resum' of `kdmm fit`", "Did you mean '--resume'?"]),
@@ -166,6 +206,14 @@ WRONG = [
         ["evaluate", "runs/toy", "--split", "tset"],
         ["--split: found 'tset'; accepted: val, test. Did you mean 'test'?"],
     ),
+    (["generate", "runs/tyo"], ["runs/tyo does not exist. Did you mean 'runs/toy'?"]),
+    (["generate", "runs/toy", "--data", "no.yaml"], ["no.yaml does not exist."]),
+    (
+        ["generate", "runs/toy", "--split", "tran"],
+        ["--split: found 'tran'; accepted: train, val, test. Did you mean 'train'?"],
+    ),
+    (["generate", "runs/toy", "--beams", "many"], ["argument --beams: invalid int value: 'many'"]),
+    (["generate", "runs/toy", "--beam", "4"], ["unknown option '--beam' of `kdmm generate`", "'--beams'?"]),
     (["report", "runs/toy", "runs/toi"], ["runs/toi does not exist. Did you mean 'runs/toy'?"]),
     (["list", "lossess"], ["found 'lossess'; accepted: losses, models, data, metrics. Did you mean 'losses'?"]),
     (["list", "losses", "more"], ["`kdmm list` takes no 'more'."]),

@@ -4,15 +4,16 @@ import sys
 import pytest
 
 import kdmm
-from kdmm import distillation, run
+from kdmm import comparison, distillation, run
 
 
 def test_running_experiments_is_a_matter_of_the_package_itself():
-    assert kdmm.__all__ == ["Distilled", "Run", "complete", "distill", "evaluate", "fit", "load", "report"]
-    for room in (distillation, run):
+    functions = ["compare", "complete", "distill", "evaluate", "fit", "generate", "load", "report"]
+    assert kdmm.__all__ == ["Comparison", "Distilled", "Generated", "Run", *functions]
+    for room in (comparison, distillation, run):
         for name in room.__all__:
             assert getattr(kdmm, name) is getattr(room, name)
-    assert sorted([*distillation.__all__, *run.__all__]) == kdmm.__all__
+    assert sorted([*comparison.__all__, *distillation.__all__, *run.__all__]) == kdmm.__all__
 
 
 def test_an_unknown_name_is_an_attribute_error():

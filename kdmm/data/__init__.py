@@ -23,6 +23,7 @@ from kdmm.data.labelled import Labelled
 from kdmm.data.long_tailed import LongTailed
 from kdmm.data.marked import Marked
 from kdmm.data.mask_folder import MaskFolder
+from kdmm.data.mislabelled import Mislabelled
 from kdmm.data.movie_reviews import MovieReviews
 from kdmm.data.multimodal import MultimodalDataModule
 from kdmm.data.only import Only
@@ -69,6 +70,7 @@ __all__ = [
     "LongTailed",
     "Marked",
     "MaskFolder",
+    "Mislabelled",
     "MovieReviews",
     "MultimodalDataModule",
     "Only",

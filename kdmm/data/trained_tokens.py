@@ -42,7 +42,7 @@ def TrainedTokens(  # noqa: N802  a tokenizer to its users, who write it in YAML
     if context_length < 2:
         raise InputError(f"TrainedTokens.context_length: {context_length} given; give 2 or more: one is the end.")
     if trained_on is None:
-        return Tokens("", vocab_size, context_length)
+        return Tokens("", vocab_size, context_length, side)
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     texts = list(_texts(trained_on, side))
@@ -67,7 +67,7 @@ def TrainedTokens(  # noqa: N802  a tokenizer to its users, who write it in YAML
             f"TrainedTokens.vocab_size: {vocab_size} given, but the {len(texts)} texts of {trained_on} give {found} "
             f"tokens. Set {found} or fewer."
         )
-    return Tokens(tokenizer.to_str(), vocab_size, context_length)
+    return Tokens(tokenizer.to_str(), vocab_size, context_length, side)
 
 
 def _texts(source: Source, side: Literal["source", "text", "both"]) -> Iterator[str]:

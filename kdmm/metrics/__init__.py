@@ -11,6 +11,8 @@ from kdmm.metrics.modality_gap import ModalityGap
 from kdmm.metrics.model_metric import ModelMetric
 from kdmm.metrics.retrieval import Retrieval
 from kdmm.metrics.sample_metric import SampleMetric
+from kdmm.metrics.translation import Translation
+from kdmm.metrics.written import Writes, WrittenMetric
 from kdmm.metrics.zero_shot import TEMPLATES, ZeroShot
 
 __all__ = [
@@ -25,6 +27,9 @@ __all__ = [
     "ModelMetric",
     "Retrieval",
     "SampleMetric",
+    "Translation",
+    "Writes",
+    "WrittenMetric",
     "ZeroShot",
     "retention",
 ]

@@ -20,6 +20,7 @@ from kdmm.models.open_clip import OpenClip
 from kdmm.models.plain import Plain
 from kdmm.models.preprocess import ImageTransform, OpenClipTokens, Preprocess, TransformerTokens
 from kdmm.models.segmenter import Segmenter
+from kdmm.models.seq2seq import PretrainedSeq2Seq, Seq2Seq
 from kdmm.models.shared_space import SharedSpace
 from kdmm.models.shifted import Shifted
 from kdmm.models.tapped import Tapped, retapped, untapped, untapped_tree
@@ -31,6 +32,7 @@ from kdmm.models.towers import AudioTower, BagOfTokens, ImageTower, TextTower, T
 from kdmm.models.towers.lstm import LstmText
 from kdmm.models.twice import Twice
 from kdmm.models.video import Frames, VideoClip
+from kdmm.models.writing import EncoderDecoder, Memory, TextDecoder, Writer
 
 __all__ = [
     "AiSfx",
@@ -45,6 +47,7 @@ __all__ = [
     "Classifier",
     "ConvImage",
     "DualEncoder",
+    "EncoderDecoder",
     "Frames",
     "ImageTower",
     "ImageTransform",
@@ -55,16 +58,20 @@ __all__ = [
     "MapEncoder",
     "Masked",
     "MelCNN",
+    "Memory",
     "OpenClip",
     "OpenClipTokens",
     "Plain",
     "Preprocess",
+    "PretrainedSeq2Seq",
     "Segmenter",
+    "Seq2Seq",
     "SharedSpace",
     "Shifted",
     "Tap",
     "TapPoint",
     "Tapped",
+    "TextDecoder",
     "TextTokens",
     "TextTower",
     "TimmAudio",
@@ -82,6 +89,7 @@ __all__ = [
     "VideoTower",
     "Waveform",
     "WhisperLogMel",
+    "Writer",
     "embed_images",
     "embed_media",
     "embed_sounds",

@@ -79,11 +79,14 @@ class Tokens(TextTokens):
         content: the JSON; empty where a model that is being loaded will bring it.
         count: V.
         length: longer texts are cut to so many tokens.
+        side: which of a sample's texts it numbers: ``source``, ``text`` or ``both``. Told apart by it before their
+            content is known, two tokenizers are one or two as they were in training.
     """
 
     content: str
     count: int
     length: int
+    side: str = "both"
 
     @property
     def size(self) -> int:

@@ -36,9 +36,9 @@ class TorchvisionDetector(nn.Module):
     of the marked pictures as scalars ``loss/<part>`` for :class:`kdmm.losses.OwnLoss`, 0 if none is marked. In
     evaluation it gives ``detections`` (B, K, 6): x1, y1, x2, y2 in pixels of the canvas, score, class, the best first,
     and ``valid/detections`` (B, K), which of them there are. All but Faster R-CNN give what
-    :class:`kdmm.losses.AnchorKD` reads, for each of A anchors: ``class_logits`` (B, A, C), whose sigmoid is a class's
-    score, ``anchor_boxes`` (B, A, 4) and ``anchors`` (B, A, 4), both in pixels of the canvas. Without a canvas, pixels
-    are those of ``image_size``.
+    :class:`kdmm.losses.AnchorKD` reads, for each of A anchors: ``class_logits`` (B, A, C), whose sigmoid is the score
+    of a detection (of FCOS with its centre-ness), ``anchor_boxes`` (B, A, 4) and ``anchors`` (B, A, 4), both in pixels
+    of the canvas. Without a canvas, pixels are those of ``image_size``.
 
     Inner layers are tapped by :class:`kdmm.models.Tapped`, such as ``detector.backbone.fpn.layer_blocks.0`` (the
     pyramid's finest level) and, but for Faster R-CNN, ``detector.head.classification_head``.

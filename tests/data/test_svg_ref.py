@@ -34,6 +34,13 @@ def test_another_background_shows_through(tmp_path):
     assert image.getpixel((19, 5)) == (0, 9, 0)
 
 
+def test_its_transparency_is_kept_where_it_is_asked_for(tmp_path):
+    pixels = np.asarray(halves(tmp_path / "a.svg").open_rgba()).astype(int)
+    assert (pixels[:, :10] == (255, 0, 0, 255)).all()
+    assert np.abs(pixels[:, 10:15] - (0, 0, 255, 127.5)).max() <= 1
+    assert (pixels[:, 15:, 3] == 0).all()
+
+
 @pytest.mark.parametrize(("unit", "pixels"), [("px", (20, 10)), ("in", (1920, 960)), ("pt", (27, 13))])
 def test_an_inch_has_96_pixels(tmp_path, unit, pixels):
     assert halves(tmp_path / "a.svg", f"20{unit}", f"10{unit}").open().size == pytest.approx(pixels, abs=1)

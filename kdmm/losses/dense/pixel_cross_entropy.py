@@ -10,12 +10,14 @@ from torch import Tensor
 
 from kdmm.errors import InputError, nearest
 from kdmm.losses.adapters import interpolate
-from kdmm.losses.features.places import by_sample
-from kdmm.losses.logits.cross_entropy import smoothed_cross_entropy
+from kdmm.losses.features.places import by_sample, over_channels
+from kdmm.losses.precision import full_precision
 from kdmm.losses.term import SampleTerm, checked_number, named
 from kdmm.outputs import Batch, Outputs, read, valid
 
 __all__ = ["PixelCrossEntropy"]
+
+cross_entropy = full_precision(F.cross_entropy)
 
 
 class PixelCrossEntropy(SampleTerm):
@@ -28,7 +30,7 @@ class PixelCrossEntropy(SampleTerm):
     Args:
         label: the batch's entry that holds the classes of pixels (B, H, W), in [0, C) or ``ignore_index``.
         logits: what the student's logits (B, C, I, J) are called.
-        smoothing: the share of the target that all classes get alike, in [0, 1]; see `smoothed_cross_entropy`.
+        smoothing: the share of the target that all classes get alike, in [0, 1].
         ignore_index: the label of pixels that do not count.
     """
 
@@ -63,8 +65,9 @@ class PixelCrossEntropy(SampleTerm):
         places, labels, logits = places[there], labels[there], logits[there]
         if logits.shape[2:] != labels.shape[1:]:
             logits = interpolate(logits, size=labels.shape[1:], mode="bilinear", align_corners=False)
-        losses = smoothed_cross_entropy(logits.movedim(1, -1)[places], labels[places], self.smoothing)
-        values = losses.new_zeros(places.shape).index_put(places.nonzero(as_tuple=True), losses)
+        # pixels that do not count may hold anything, and get no gradient
+        logits, labels = torch.where(over_channels(places, logits), logits, 0.0), torch.where(places, labels, 0)
+        values = cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
         return by_sample(values, places, there), there
 
     def _labels(self, batch: Batch, logits: Float[Tensor, "B C I J"]) -> Integer[Tensor, "B H W"]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
@@ -17,7 +18,7 @@ from kdmm.models.detection.suppression import detections_of
 
 __all__ = ["DenseFamily", "Fcos", "RetinaNet", "Ssd"]
 
-CERTAIN = -1e-6  # of the log of a softmax: from here on float32 cannot tell how far it is below 1
+CERTAIN = -1e-6  # the log of a score from which on float32 cannot tell how far it is below 1
 
 
 class DenseFamily(Family):
@@ -37,12 +38,8 @@ class DenseFamily(Family):
         """Return torchvision's own losses of the pictures that are marked."""
 
     def logits(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
-        """Return what gives each class's score by a sigmoid."""
+        """Return what gives each class's score, that of a detection, by a sigmoid."""
         return head["cls_logits"]
-
-    def scores(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
-        """Return the scores of detections."""
-        return self.logits(head).sigmoid()
 
     def boxes(self, detector: Any, head: Mapping[str, Tensor], anchors: Tensor) -> Float[Tensor, "N A 4"]:
         """Return the boxes of each anchor."""
@@ -72,7 +69,9 @@ class DenseFamily(Family):
             else:
                 found.losses = self.no_loss(list(head.values()))
         if not detector.training:
-            found.detections = detections_of(self.scores(head), boxes, size, at.score_threshold, at.overlap, at.most)
+            found.detections = detections_of(
+                found.dense["class_logits"].sigmoid(), boxes, size, at.score_threshold, at.overlap, at.most
+            )
         return found
 
 
@@ -113,9 +112,9 @@ class Fcos(DenseFamily):
         found: dict[str, Tensor] = detector.compute_loss(targets, head, anchors, sizes)
         return found
 
-    def scores(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
-        """Return the geometric mean of class score and centre-ness."""
-        return (head["cls_logits"].sigmoid() * head["bbox_ctrness"].sigmoid()).sqrt()
+    def logits(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
+        """Return the logits of detections' scores: the geometric mean of class score and centre-ness."""
+        return _logit((F.logsigmoid(head["cls_logits"]) + F.logsigmoid(head["bbox_ctrness"])) / 2)
 
     def boxes(self, detector: Any, head: Mapping[str, Tensor], anchors: Tensor) -> Float[Tensor, "N A 4"]:
         """Return the boxes of each anchor."""
@@ -145,13 +144,17 @@ class Ssd(DenseFamily):
         return found
 
     def logits(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
-        """Return the logit of each class against all else, log p / (1 - p) of its softmax p."""
-        log_p = head["cls_logits"].log_softmax(-1)[..., self.background :]
-        others: Tensor = (-torch.expm1(log_p.clamp(max=CERTAIN))).log()
-        return log_p - others
+        """Return the logit of each class against all else."""
+        return _logit(head["cls_logits"].log_softmax(-1)[..., self.background :])
 
     def _matched(self, detector: Any, boxes: Tensor, anchors: Tensor) -> Tensor:
         if not len(boxes):
             return torch.full((len(anchors),), -1, dtype=torch.long, device=anchors.device)
         matched: Tensor = detector.proposal_matcher(box_iou(boxes, anchors))
         return matched
+
+
+def _logit(log_p: Tensor) -> Tensor:
+    """Return log p / (1 - p) from log p."""
+    others: Tensor = (-torch.expm1(log_p.clamp(max=CERTAIN))).log()
+    return log_p - others

@@ -1,0 +1,152 @@
+"""What a series says: experiments by name, over folds or seeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kdmm.config.files import read_with_base
+from kdmm.errors import InputError, nearest
+
+__all__ = ["Row", "Series"]
+
+PLACE = re.compile(r"<([^<>=]+)>")
+FOLD = "fold"
+KEYS = ("name", "folds", "baseline", "metrics", "rows")
+ROW_KEYS = ("config", "overrides", "generate")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment of a series.
+
+    Args:
+        config: its file.
+        overrides: ``key=value`` strings. ``<fold>`` in them stands for the number of the fold, and ``<teacher>`` for
+            the folder of the row ``teacher``'s run of the same fold.
+        generate: arguments of `kdmm.generate`: what the finished model writes about its training data.
+    """
+
+    config: Path
+    overrides: tuple[str, ...] = ()
+    generate: Mapping[str, Any] | None = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What stands for something in the overrides."""
+        return tuple(place for override in self.overrides for place in PLACE.findall(override))
+
+
+@dataclass(frozen=True)
+class Series:
+    """Rows over folds.
+
+    Args:
+        name: the runs are written to ``runs/<name>/``.
+        folds: one run of each row a fold; its number is the run's ``seed``, too, if the row does not set another.
+        baseline: the row that the others are held against.
+        metrics: that are compared, by the names in the logs, such as ``test/top1``.
+        rows: the experiments by name, each after those that it stands on.
+    """
+
+    name: str
+    folds: tuple[int, ...]
+    baseline: str
+    metrics: tuple[str, ...]
+    rows: Mapping[str, Row]
+
+    @classmethod
+    def read(cls, path: Path) -> Series:
+        """Read a series from a YAML file, whose configs are relative to it.
+
+        Raises:
+            InputError: the file cannot be read, or says something wrong.
+        """
+        tree = read_with_base(path)
+        _known(path, "", tree, KEYS)
+        missing = [key for key in KEYS if key not in tree]
+        if missing:
+            raise InputError(f"{path}: {missing[0]} is missing; a series has {', '.join(KEYS)}.")
+        rows: dict[str, Row] = {}
+        if not isinstance(tree["rows"], dict) or not tree["rows"]:
+            raise InputError(f"{path}: rows: found {tree['rows']!r}; give experiments by name.")
+        for name, given in tree["rows"].items():
+            rows[str(name)] = _row(path, str(name), given, rows)
+        folds, metrics = (_listed(path, key, tree[key], kind) for key, kind in (("folds", int), ("metrics", str)))
+        if tree["baseline"] not in rows:
+            raise InputError(f"{path}: baseline: {_wrong(tree['baseline'], rows)}")
+        return cls(str(tree["name"]), folds, tree["baseline"], metrics, rows)
+
+    def chosen(self, names: Iterable[str]) -> Series:
+        """Return the series of some rows, and of those that they stand on.
+
+        Raises:
+            InputError: there is no such row.
+        """
+        wanted = set(names)
+        for name in wanted:
+            if name not in self.rows:
+                raise InputError(f"--rows: {_wrong(name, self.rows)}")
+        for name in reversed(self.rows):
+            if name in wanted:
+                wanted |= set(self.rows[name].places) - {FOLD}
+        return replace(self, rows={name: row for name, row in self.rows.items() if name in wanted})
+
+    def run_name(self, row: str, fold: int) -> str:
+        """Return the name of a row's run, which is its folder under ``runs/``."""
+        return f"{self.name}/{re.sub('[^a-z0-9._]+', '-', row.lower()).strip('-')}-fold{fold}"
+
+    def overrides(self, row: str, fold: int, root: Path) -> list[str]:
+        """Return what changes in a row's config for one fold.
+
+        Args:
+            row: its name.
+            fold: its number.
+            root: the folder of all runs.
+        """
+        stands_for = {name: str(root / self.run_name(name, fold)) for name in self.rows} | {FOLD: str(fold)}
+        given = [PLACE.sub(lambda found: stands_for[found[1]], each) for each in self.rows[row].overrides]
+        fixed = [f"name={self.run_name(row, fold)}", f"seed={fold}", "trainer.enable_progress_bar=false"]
+        return [*fixed, *given]
+
+
+def _row(path: Path, name: str, given: Any, before: Mapping[str, Row]) -> Row:
+    place = f"rows.{name}"
+    if name == FOLD:
+        raise InputError(f"{path}: {place}: <{FOLD}> stands for the fold's number. Give the row another name.")
+    if not isinstance(given, dict) or "config" not in given:
+        raise InputError(f"{path}: {place}: found {given!r}; give its config, an experiment's file.")
+    _known(path, f"{place}.", given, ROW_KEYS)
+    generate = given.get("generate")
+    if generate is not None and not isinstance(generate, dict):
+        raise InputError(f"{path}: {place}.generate: found {generate!r}; give its arguments, such as {{beams: 4}}.")
+    row = Row(
+        path.parent / str(given["config"]),
+        _listed(path, f"{place}.overrides", given.get("overrides", ()), str),
+        generate,
+    )
+    for each in row.places:
+        if each != FOLD and each not in before:
+            raise InputError(f"{path}: {place}.overrides: <{each}>: {_wrong(each, (FOLD, *before))}")
+    return row
+
+
+def _known(path: Path, place: str, tree: Mapping[Any, Any], accepted: Sequence[str]) -> None:
+    for key in tree:
+        if key not in accepted:
+            raise InputError(f"{path}: {place}{_wrong(key, accepted)}")
+
+
+def _listed(path: Path, place: str, given: Any, kind: type) -> tuple[Any, ...]:
+    if not isinstance(given, list | tuple) or not all(type(each) is kind for each in given):
+        wanted = "whole numbers" if kind is int else "texts"
+        raise InputError(f"{path}: {place}: found {given!r}; accepted: a list of {wanted}.")
+    return tuple(given)
+
+
+def _wrong(name: Any, accepted: Iterable[str]) -> str:
+    known = list(accepted)
+    return f"found {name!r}; accepted: {', '.join(known)}.{nearest(str(name), known)}"

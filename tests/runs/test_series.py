@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+
+from kdmm.errors import InputError
+from kdmm.runs.series import Series
+
+WHOLE = """
+name: digits/few
+folds: [0, 3]
+baseline: alone
+metrics: [test/top1]
+rows:
+  teacher: {config: teacher.yaml, overrides: [data.sources.fold=<fold>]}
+  alone: {config: student.yaml}
+  Soft labels, all of them:
+    config: ../other/student.yaml
+    overrides: ["module.source={_target_: x.Y, fold: <fold>, of: <teacher>}", seed=7]
+    generate: {beams: 2}
+"""
+
+
+def read(tmp_path, text=WHOLE):
+    path = tmp_path / "series.yaml"
+    path.write_text(text, "utf-8")
+    return Series.read(path)
+
+
+def test_rows_are_read_and_named_by_fold(tmp_path):
+    series = read(tmp_path)
+    row = series.rows["Soft labels, all of them"]
+    assert series.folds == (0, 3)
+    assert row.config == tmp_path / "../other/student.yaml"
+    assert row.generate == {"beams": 2}
+    assert series.run_name("Soft labels, all of them", 3) == "digits/few/soft-labels-all-of-them-fold3"
+
+
+def test_places_stand_for_the_fold_and_for_the_run_of_another_row(tmp_path):
+    series = read(tmp_path)
+    found = series.overrides("Soft labels, all of them", 3, Path("elsewhere"))
+    assert found == [
+        "name=digits/few/soft-labels-all-of-them-fold3",
+        "seed=3",
+        "trainer.enable_progress_bar=false",
+        "module.source={_target_: x.Y, fold: 3, of: elsewhere/digits/few/teacher-fold3}",
+        "seed=7",  # the later one counts
+    ]
+    assert series.overrides("alone", 0, Path("runs"))[1:] == ["seed=0", "trainer.enable_progress_bar=false"]
+
+
+def test_chosen_rows_bring_those_that_they_stand_on(tmp_path):
+    series = read(tmp_path)
+    assert list(series.chosen(["Soft labels, all of them"]).rows) == ["teacher", "Soft labels, all of them"]
+    assert list(series.chosen(["alone"]).rows) == ["alone"]
+    with pytest.raises(InputError, match=r"--rows: found 'alon'; .*Did you mean 'alone'"):
+        series.chosen(["alon"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("baseline: alone", "baseline: alonee", r"baseline: found 'alonee'; accepted: teacher, .*Did you mean 'alone'"),
+        ("baseline: alone", "", r"baseline is missing; a series has name, folds"),
+        ("baseline", "base_line", r"found 'base_line'; accepted: .*Did you mean 'baseline'"),
+        ("folds: [0, 3]", "folds: [0, a]", r"folds: found \[0, 'a'\]; accepted: a list of whole numbers"),
+        ("folds: [0, 3]", "folds: 0", r"folds: found 0; accepted: a list of whole numbers"),
+        ("of: <teacher>", "of: <techer>", r"rows.Soft.*overrides: <techer>: found 'techer'.*Did you mean 'teacher'"),
+        ("data.sources.fold=<fold>", "x=<alone>", r"rows.teacher.overrides: <alone>"),  # a row that comes later
+        ("{config: student.yaml}", "student.yaml", r"rows.alone: found 'student.yaml'; give its config"),
+        ("{config: student.yaml}", "{config: s.yaml, seed: 1}", r"rows.alone.found 'seed'; accepted: config"),
+        ("{beams: 2}", "true", r"generate: found True; give its arguments"),
+        ("  teacher: ", "  fold: ", r"rows.fold: <fold> stands for the fold's number"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_file(tmp_path, old, new, said):
+    assert old in WHOLE
+    with pytest.raises(InputError, match=said) as caught:
+        read(tmp_path, WHOLE.replace(old, new, 1))
+    assert str(caught.value).startswith(str(tmp_path / "series.yaml"))

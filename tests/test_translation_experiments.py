@@ -1,0 +1,126 @@
+"""The shipped translation experiments, made small: real names, the real YAML files, every row of the series."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import kdmm
+from kdmm import config
+from kdmm.data import EmojiNames
+from kdmm.errors import InputError
+
+TRANSLATION = Path("experiments/translation").resolve()
+NAMES = {"_target_": "kdmm.data.EmojiNames", "source": "es", "target": "pt", "groups": ["Food & Drink"]}
+
+
+def small(role, *more):
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    return [
+        *(f"module.{role}.network.{name}={size}" for name, size in sizes.items()),
+        f"module.{role}.source.trained_on={json.dumps(NAMES)}",
+        f"~module.{role}.source.trained_on.exclude",
+        f"module.{role}.source.vocab_size=300",
+        f"module.{role}.source.context_length=12",
+        "module.optimization.schedule.warmup_steps=1",
+        "trainer.max_steps=3",
+        "trainer.check_val_every_n_epoch=1",
+        *more,
+    ]
+
+
+@pytest.fixture
+def teacher(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return kdmm.fit(TRANSLATION / "teacher.yaml", small("teacher", "data.batch_size=32"))
+
+
+def test_teacher_its_texts_and_its_students(teacher):
+    done = kdmm.generate(teacher.dir, beams=2, max_tokens=5)
+    source = EmojiNames("es", "pt", groups=["Food & Drink"])
+    rows = [json.loads(line) for line in done.path.read_text("utf-8").splitlines()]
+    samples = {sample.id: sample for sample in source.samples("train")}
+    assert done.path == teacher.dir / "generated-train.jsonl"
+    assert done.texts + done.empty == len(samples)
+    assert all(row["source"] == samples[row["id"]].source for row in rows)
+    assert all(row["group"] == samples[row["id"]].group for row in rows)
+    model = teacher.model
+    for row in rows[:5]:
+        assert model.translate([row["source"]], 2, 5) == [row["target"]]
+    with pytest.raises(
+        InputError, match=r"generated-train.jsonl exists. Remove it, or give another file with --output"
+    ):
+        kdmm.generate(teacher.dir)
+    student = kdmm.fit(
+        TRANSLATION / "student.yaml",
+        small("student", "data.batch_size={pairs: 4, taught: 8}", "trainer.log_every_n_steps=1"),
+    )
+    assert {"val/chrf", "val/bleu", "val/beam4/chrf", "val/teacher/chrf"} <= student.metrics.keys()
+    assert student.metrics["val/teacher/chrf"] == pytest.approx(teacher.metrics["val/chrf"])
+    log = (student.dir / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"train/hard", "train/word"} <= set(log)
+    found = kdmm.evaluate(student.dir)
+    written = student.model.translate([sample.source for sample in source.samples("test")])
+    assert found["test/chrf"] == pytest.approx(
+        _chrf(written, [sample.captions[0] for sample in source.samples("test")])
+    )
+    again = kdmm.generate(student.dir, split="val", beams=1, output="val.jsonl")
+    assert again.texts + again.empty == len(source.samples("val"))
+
+
+def _chrf(written, references):
+    import sacrebleu
+
+    return sacrebleu.corpus_chrf(written, [references]).score / 100
+
+
+def test_what_cannot_be_generated_from_is_named(teacher):
+    with pytest.raises(InputError, match=r"split: found 'tran'; accepted: train, val, test. Did you mean 'train'"):
+        kdmm.generate(teacher.dir, split="tran")
+    with pytest.raises(InputError, match="There is no run 'runs/no'"):
+        kdmm.generate("runs/no")
+    with pytest.raises(InputError, match=r"generate.max_tokens: 65 given, but the model has positions for 64"):
+        kdmm.generate(teacher.dir, max_tokens=65)
+    with pytest.raises(InputError, match=r"generate.beams: 0 given"):
+        kdmm.generate(teacher.dir, beams=0)
+    assert not list(teacher.dir.glob("generated*"))
+
+
+def test_the_student_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = kdmm.fit(TRANSLATION / "alone.yaml", small("student", "data.batch_size.pairs=4"))
+    assert {"val/chrf", "val/beam4/bleu"} <= run.metrics.keys()
+    assert not any("teacher" in name for name in run.metrics)
+
+
+def test_the_series_runs_each_row_once_with_its_own_texts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    settings = {}
+
+    def complete(path, overrides=(), *, allow=()):
+        made = config.load(path, overrides, tuple(allow))
+        settings[made.name] = made
+        folder = Path("runs") / made.name
+        folder.mkdir(parents=True)
+        return SimpleNamespace(dir=folder, metrics={f"test/{name}": 0.5 for name in ("chrf", "bleu", "beam4/chrf")})
+
+    monkeypatch.setattr(kdmm, "complete", complete)
+    monkeypatch.setattr(kdmm, "generate", lambda run: (Path(run) / "generated-train.jsonl").write_text(""))
+    monkeypatch.setattr(sys, "argv", ["run.py", "--folds", "0", "2"])
+    runpy.run_path(str(TRANSLATION / "run.py"), run_name="__main__")
+    assert len(settings) == 2 * 8
+    for name, made in settings.items():
+        fold = int(name[-1])
+        student = "teacher-fold" not in name
+        assert made.module["student" if student else "teacher"]["source"]["trained_on"]["fold"] == fold == made.seed
+        sources = made.data["sources"]
+        assert ("taught" in sources) == ("sequence" in name or "interpolation" in name)
+        if "taught" in sources:
+            assert sources["taught"]["path"] == f"runs/translation/teacher-fold{fold}/generated-train.jsonl"
+            assert made.data["batch_size"] == ({"pairs": 16, "taught": 48} if "inter" in name else {"taught": 64})
+        assert ("word" in made.module["objective"]["terms"]) == ("word" in name)
+    assert "The Spanish names as they stand: chrf " in capsys.readouterr().out
+    assert Path("runs/translation/tables.md").read_text().count("| alone |") == 3
