@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Speeds", "Throughput", "random_batch", "samples_per_second"]
 
 SECOND = 16_000  # samples of the silent sound, at as many a second
+FRAMES = 32  # of the blank clip: as many as any model of ours reads
+SENTENCE = "the quick brown fox jumps over the lazy dog and runs on into the wood before night falls"
 WARM_UP = 2  # calls before the clock runs: the first ones allocate memory and choose kernels
 
 
@@ -59,9 +61,12 @@ def samples_per_second(
 ) -> Throughput:
     """Measure how many samples each model embeds a second, in evaluation mode and without gradients.
 
+    A model that writes, such as a translator, writes greedily about each sample.
+
     The models take turns in one process, one batch each a round, in an order that rotates: what slows the machine for a
     while slows all of them, and the ratio within a round hardly moves. Each model runs on the device and in the
-    precision that it is in, on random pictures (or sounds, if it reads none) of the size that it asks for.
+    precision that it is in, on random pictures of the size that it asks for; on random sounds or clips if it reads no
+    pictures, and on one sentence if it reads texts alone.
 
     Args:
         models: by name, each with ``preprocess``.
@@ -70,7 +75,7 @@ def samples_per_second(
         seconds: no further round begins that would end later than this, in which there is at least one.
 
     Raises:
-        InputError: no model, a model that reads neither pictures nor sounds, or a setting below 1.
+        InputError: no model, a model that reads nothing of that, or a setting below 1.
     """
     for setting, value in (("batch_size", batch_size), ("repeats", repeats)):
         if value < 1:
@@ -104,28 +109,32 @@ def samples_per_second(
 
 
 def random_batch(model: nn.Module, batch_size: int) -> dict[str, Any]:
-    """Return a model's part of a batch of random pictures, or sounds if it reads no pictures, on the model's device.
+    """Return a model's part of a batch of random pictures, sounds or clips, or of texts, on the model's device.
 
     Args:
-        model: with ``preprocess``; it is asked for the size of its input with a blank picture or a silent sound.
+        model: with ``preprocess``; it is asked for the size of its input with a blank picture, clip or silent sound.
         batch_size: B.
 
     Raises:
-        InputError: the model reads neither.
+        InputError: the model reads nothing of that.
     """
-    media = cast("Preprocess", model.preprocess).media
-    if not media:
-        raise InputError(f"{type(model).__name__} reads neither pictures nor sounds, so it embeds none a second.")
-    modality, transform = next(iter(media.items()))
+    preprocess = cast("Preprocess", model.preprocess)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    shape = transform(_blank(modality)).shape
-    generator = torch.Generator().manual_seed(0)
+    if preprocess.media:
+        modality, transform = next(iter(preprocess.media.items()))
+        generator = torch.Generator().manual_seed(0)
+        inputs = torch.randn(batch_size, *transform(_blank(modality)).shape, generator=generator)
+    elif preprocess.written:
+        modality = "source" if preprocess.source is not None else "text"  # what is written is no input
+        inputs = preprocess.written[modality]([SENTENCE] * batch_size)
+    else:
+        raise InputError(f"{type(model).__name__} reads no pictures, sounds, clips or texts: it embeds none a second.")
     flags = {f"present/{each}": torch.full((batch_size,), each == modality, device=device) for each in MODALITIES}
     return {
         "id": [str(number) for number in range(batch_size)],
         "view": [EVAL_VIEW] * batch_size,
         "caption": [None] * batch_size,
-        modality: torch.randn(batch_size, *shape, generator=generator).to(device),
+        modality: inputs.to(device),
         **flags,
     }
 
@@ -133,6 +142,10 @@ def random_batch(model: nn.Module, batch_size: int) -> dict[str, Any]:
 def _blank(modality: str) -> Any:
     if modality == "image":
         return Image.new("RGB", (64, 64))
+    if modality == "video":
+        from kdmm.models.video import VideoClip
+
+        return VideoClip((Image.new("RGB", (64, 64)),) * FRAMES)
     from kdmm.models.audio import AudioClip
 
     return AudioClip(torch.zeros(1, SECOND), SECOND)
@@ -141,9 +154,13 @@ def _blank(modality: str) -> Any:
 @torch.inference_mode()
 def _seconds(model: nn.Module, batch: Mapping[str, Any]) -> float:
     device = batch["present/image"].device
+    generate = getattr(model, "generate", None)
     _wait(device)
     start = time.perf_counter()
-    model(batch)
+    if generate is None:
+        model(batch)
+    else:
+        generate(batch[cast(Any, model).modality])
     _wait(device)
     return time.perf_counter() - start
 

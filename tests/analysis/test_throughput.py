@@ -6,9 +6,9 @@ from PIL.Image import Image
 from torch import nn
 
 from kdmm.analysis import samples_per_second
-from kdmm.analysis.throughput import random_batch
+from kdmm.analysis.throughput import SENTENCE, random_batch
 from kdmm.errors import InputError
-from kdmm.models import Preprocess
+from kdmm.models import Frames, Preprocess
 
 
 class Clock:
@@ -93,10 +93,60 @@ def test_a_model_without_pictures_is_measured_on_sounds() -> None:
     assert [batch[f"present/{name}"].any().item() for name in ("image", "audio", "text")] == [False, True, False]
 
 
+def test_a_model_of_clips_gets_as_many_frames_as_it_reads() -> None:
+    model = Model(4)
+    model.preprocess = Preprocess(video=Frames(3, lambda image: torch.zeros(3, 4, 4)))
+    batch = random_batch(model, 2)
+    assert batch["video"].shape == (2, 3, 3, 4, 4)
+    assert batch["present/video"].all()
+    assert not batch["present/image"].any()
+
+
+class Reader(nn.Module):
+    """Reads texts, or writes about them."""
+
+    def __init__(self, modality: str) -> None:
+        super().__init__()
+        self.modality = modality
+        tokens = {"source": self.tokens, "text": None if modality == "text" else self.refuse}
+        self.preprocess = Preprocess(text=self.tokens) if modality == "text" else Preprocess(**tokens)
+        self.read: list[torch.Tensor] = []
+
+    @staticmethod
+    def tokens(texts: list[str]) -> torch.Tensor:
+        return torch.tensor([[len(word) for word in text.split()] for text in texts])
+
+    @staticmethod
+    def refuse(texts: list[str]) -> torch.Tensor:
+        raise AssertionError("what is written is no input")
+
+    def forward(self, batch: dict) -> dict:
+        self.read.append(batch[self.modality])
+        return {}
+
+
+class Writing(Reader):
+    def generate(self, inputs: torch.Tensor) -> list[str]:
+        self.read.append(inputs)
+        return ["written"] * len(inputs)
+
+    def forward(self, batch: dict) -> dict:
+        raise AssertionError("a writer writes")
+
+
+def test_models_of_texts_read_a_sentence_and_those_that_write_do_so() -> None:
+    models = {"reader": Reader("text"), "writer": Writing("source")}
+    samples_per_second(models, batch_size=3, repeats=1)
+    sentence = Reader.tokens([SENTENCE] * 3)
+    for model in models.values():
+        assert len(model.read) == 3  # two warm the model up
+        assert all(torch.equal(each, sentence) for each in model.read)
+
+
 def test_wrong_arguments_are_named() -> None:
     blind = Model(4)
     blind.preprocess = Preprocess()
-    with pytest.raises(InputError, match="Model reads neither pictures nor sounds"):
+    with pytest.raises(InputError, match="Model reads no pictures, sounds, clips or texts"):
         samples_per_second({"blind": blind})
     with pytest.raises(InputError, match=r"samples_per_second.batch_size: 0 given"):
         samples_per_second({"model": Model(4)}, batch_size=0)
