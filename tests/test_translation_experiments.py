@@ -1,10 +1,8 @@
 """The shipped translation experiments, made small: real names, the real YAML files, every row of the series."""
 
 import json
-import runpy
-import sys
+from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +10,7 @@ import kdmm
 from kdmm import config
 from kdmm.data import EmojiNames
 from kdmm.errors import InputError
+from kdmm.runs.series import Series
 
 TRANSLATION = Path("experiments/translation").resolve()
 NAMES = {"_target_": "kdmm.data.EmojiNames", "source": "es", "target": "pt", "groups": ["Food & Drink"]}
@@ -96,31 +95,16 @@ def test_the_student_alone(tmp_path, monkeypatch):
     assert not any("teacher" in name for name in run.metrics)
 
 
-def test_the_series_runs_each_row_once_with_its_own_texts(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    settings = {}
-
-    def complete(path, overrides=(), *, allow=()):
-        made = config.load(path, overrides, tuple(allow))
-        settings[made.name] = made
-        folder = Path("runs") / made.name
-        folder.mkdir(parents=True)
-        return SimpleNamespace(dir=folder, metrics={f"test/{name}": 0.5 for name in ("chrf", "bleu", "beam4/chrf")})
-
-    monkeypatch.setattr(kdmm, "complete", complete)
-    monkeypatch.setattr(kdmm, "generate", lambda run: (Path(run) / "generated-train.jsonl").write_text(""))
-    monkeypatch.setattr(sys, "argv", ["run.py", "--folds", "0", "2"])
-    runpy.run_path(str(TRANSLATION / "run.py"), run_name="__main__")
-    assert len(settings) == 2 * 8
-    for name, made in settings.items():
-        fold = int(name[-1])
-        student = "teacher-fold" not in name
-        assert made.module["student" if student else "teacher"]["source"]["trained_on"]["fold"] == fold == made.seed
+def test_rows_of_the_series_differ_in_texts_and_terms_and_all_read_their_own_fold():
+    series = Series.read(TRANSLATION / "series.yaml")
+    assert len(series.rows) == 8
+    for row, fold in product(series.rows, (0, 2)):
+        made = config.load(series.rows[row].config, series.overrides(row, fold, Path("runs")))
+        role = "teacher" if row == "teacher" else "student"
+        assert made.module[role]["source"]["trained_on"]["fold"] == fold == made.seed
         sources = made.data["sources"]
-        assert ("taught" in sources) == ("sequence" in name or "interpolation" in name)
+        assert ("taught" in sources) == ("sequence" in row)
         if "taught" in sources:
             assert sources["taught"]["path"] == f"runs/translation/teacher-fold{fold}/generated-train.jsonl"
-            assert made.data["batch_size"] == ({"pairs": 16, "taught": 48} if "inter" in name else {"taught": 64})
-        assert ("word" in made.module["objective"]["terms"]) == ("word" in name)
-    assert "The Spanish names as they stand: chrf " in capsys.readouterr().out
-    assert Path("runs/translation/tables.md").read_text().count("| alone |") == 3
+            assert made.data["batch_size"] == ({"pairs": 16, "taught": 48} if "pairs" in row else {"taught": 64})
+        assert ("word" in made.module["objective"]["terms"]) == ("word" in row)
