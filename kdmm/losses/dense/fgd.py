@@ -41,7 +41,8 @@ class FGD(SampleTerm):
     other detectors theirs differ by factors of up to twenty.
 
     We differ in the places of a box, those that it touches, where the authors' code adds a further row and column, and
-    in places that do not count (``valid/<name>``), which count as equal.
+    in places that do not count (``valid/<name>``), which count as equal. A picture that is not marked counts as one
+    without objects: give this term marked pictures alone.
 
     Args:
         student: what the student's map is called.

@@ -43,7 +43,8 @@ class OwnLoss(Term):
         if not given:
             raise InputError(
                 f"OwnLoss: the student gives no `loss/<part>`, only {', '.join(sorted(student)) or 'nothing'}. Take a "
-                "model that computes its own loss, or a term that reads its outputs."
+                "model that computes its own loss, or a term that reads its outputs. A detector computes it on marked "
+                "pictures: set `canvas` of the data."
             )
         for part in self.parts or ():
             if part not in given:
