@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kdmm.comparison import Comparison, compare
     from kdmm.distillation import Distilled, distill
-    from kdmm.run import Generated, Run, complete, evaluate, fit, generate, load, report
+    from kdmm.run import Generated, Run, complete, evaluate, fit, generate, load, plan, report
 
 HOMES = {
     "Comparison": "kdmm.comparison",
@@ -27,6 +27,7 @@ __all__ = [
     "fit",
     "generate",
     "load",
+    "plan",
     "report",
 ]
 

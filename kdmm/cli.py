@@ -28,6 +28,7 @@ EPILOG = """\
 examples:
   kdmm check experiments/quickstart/student.yaml
   kdmm fit experiments/quickstart/student.yaml trainer.max_epochs=2 seed=1
+  kdmm plan experiments/quickstart/student.yaml
   kdmm evaluate runs/quickstart-student
   kdmm report runs/quickstart-teacher runs/quickstart-student --output table.md
   kdmm compare experiments/text/series.yaml --folds 0 1 2
@@ -132,6 +133,12 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     report.add_argument("--no-speed", action="store_true", help="do not measure images/s, which takes some seconds")
     report.set_defaults(command_function=_report)
 
+    planning = commands.add_parser("plan", parents=[building, common], help="say what a distillation will cost")
+    planning.add_argument("config", metavar="CONFIG", help="the experiment's YAML")
+    planning.add_argument("rest", nargs="*", metavar="key=value", help="settings changed")
+    planning.add_argument("--steps", type=int, default=20, help="to be measured beside the plan (default: 20)")
+    planning.set_defaults(command_function=_plan)
+
     comparing = commands.add_parser("compare", parents=[building, common], help="run a series over folds, and compare")
     comparing.add_argument("series", metavar="SERIES", help="the series' YAML")
     comparing.add_argument("--folds", type=int, nargs="+", default=[], help="instead of the file's")
@@ -217,6 +224,13 @@ def _report(options: argparse.Namespace) -> None:
     else:
         drawn = table.to_rich()
         console.print_rich(*(drawn if isinstance(drawn, list | tuple) else [drawn]))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    _use(options.allow)
+    from kdmm import run
+
+    print(run.plan(options.config, options.rest, steps=options.steps, allow=options.allow).to_markdown())
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -186,10 +186,10 @@ def test_no_color_is_respected(calls, monkeypatch):
 
 
 WRONG = [
-    ([], ["a command is missing; accepted: fit, evaluate, check, report, compare, list"]),
+    ([], ["a command is missing; accepted: fit, evaluate, check, report, plan, compare, list"]),
     (
         ["fti", STUDENT],
-        ["unknown command 'fti'; accepted: fit, evaluate, check, report, compare, list, fetch, generate. Did you mean 'fit'?"],
+        ["unknown command 'fti'; accepted: fit, evaluate, check, report, plan, compare, list, fetch, generate. Did you mean 'fit'?"],
     ),
     (["fit"], ["the following arguments are required: CONFIG", "`kdmm fit --help` tells more"]),
     (["fit", STUDENT, "--resum"], ["unknown option '--resum' of `kdmm fit`", "Did you mean '--resume'?"]),

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdmm.views import preserved_randomness
 
-__all__ = ["forward_flops", "training_flops"]
+__all__ = ["counting", "forward_flops", "training_flops"]
 
 
 def forward_flops(model: nn.Module, batch_part: Mapping[str, Any]) -> int:
@@ -31,7 +31,7 @@ def forward_flops(model: nn.Module, batch_part: Mapping[str, Any]) -> int:
     training = model.training
     model.eval()
     try:
-        with torch.no_grad(), _counting() as counter:
+        with torch.no_grad(), counting() as counter:
             model(batch_part)
     finally:
         model.train(training)
@@ -49,7 +49,7 @@ def training_flops(model: nn.Module, batch_part: Mapping[str, Any]) -> int:
         batch_part: as for :func:`forward_flops`.
     """
     copied = copy.deepcopy(model).train()
-    with preserved_randomness(), torch.enable_grad(), _counting() as counter:
+    with preserved_randomness(), torch.enable_grad(), counting() as counter:
         outputs = copied(batch_part)
         trained = [value.float().sum() for value in outputs.values() if value.requires_grad]
         if trained:
@@ -58,7 +58,7 @@ def training_flops(model: nn.Module, batch_part: Mapping[str, Any]) -> int:
 
 
 @contextmanager
-def _counting() -> Iterator[FlopCounterMode]:
+def counting() -> Iterator[FlopCounterMode]:
     """Count inside; attention is taken apart into its products, since fused CPU kernels are not counted."""
     own = {torch.ops.aten.convolution_backward: _convolution_backward}
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=own) as counter:

@@ -125,10 +125,9 @@ class RunRecord:
         of_data, named = None if self.data is None else self.data.fold, FOLD.search(self.name)
         return of_data if of_data is not None or named is None else int(named[1])
 
-    @property
-    def teacher_name(self) -> str | None:
-        """The name of the run that its teacher came from."""
-        return None if self.teacher is None else Path(self.teacher).name
+    def was_taught_by(self, name: str) -> bool:
+        """Whether its teacher came from the run of this name, which may hold slashes as the folder does."""
+        return self.teacher is not None and f"/{Path(self.teacher).as_posix()}".endswith(f"/{name}")
 
     def value(self, metric: str) -> float | None:
         """Return a metric of the evaluated split by its name without the split; ``None`` if it is missing or NaN."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +70,14 @@ class Report:
             InputError: a folder holds no finished run.
         """
         records = [RunRecord.read(folder) for folder in folders]
-        given = {record.name for record in records}
         teachers = {}
         for folder, record in zip(folders, records, strict=True):
-            if record.teacher is None or record.teacher_name is None or record.teacher_name in given:
+            if record.teacher is None or any(record.was_taught_by(each.name) for each in records):
                 continue
-            for place in (Path(record.teacher), folder.resolve().parent / record.teacher_name):
+            for place in (Path(record.teacher), folder.resolve().parent / Path(record.teacher).name):
                 if (place / FILE_NAME).is_file():
-                    teachers[record.teacher_name] = RunRecord.read(place)
+                    teacher = RunRecord.read(place)
+                    teachers[teacher.name] = teacher
         return cls(records, list(teachers.values()), speeds)
 
     @property
@@ -119,9 +119,9 @@ class Report:
             for name, records in self.experiments.groups.items():
                 found.append(f"{name}: {describe({self._data[record.name] for record in records})}.")
         for record in self.records:
-            if record.teacher_name is None or self._values[record.name][f"retention/{MAIN_METRIC}"] is not None:
+            if record.teacher is None or self._values[record.name][f"retention/{MAIN_METRIC}"] is not None:
                 continue
-            teacher = self._teachers.get(record.teacher_name)
+            teacher = self._named_by(record, self._teachers.values())
             if teacher is None:
                 found.append(f"{record.name}: no retention, since its teacher's run {record.teacher!r} was not found.")
             elif self._data[teacher.name] != self._data[record.name]:
@@ -181,6 +181,12 @@ class Report:
         groups = self.experiments.groups.values()
         return len({frozenset(self._data[record.name] for record in records) for records in groups}) == 1
 
+    @staticmethod
+    def _named_by(record: RunRecord, runs: Iterable[RunRecord]) -> RunRecord | None:
+        """Return the run that a student names as its teacher's: of several, the one whose name says most."""
+        found = [each for each in runs if record.was_taught_by(each.name)]
+        return max(found, key=lambda each: len(each.name), default=None)
+
     def _teacher_of(self, record: RunRecord) -> RunRecord | None:
         if record.role != "student":
             return None
@@ -189,8 +195,8 @@ class Report:
             for teacher in self._teachers.values()
             if teacher.role == "teacher" and self._data[teacher.name] == self._data[record.name]
         ]
-        if record.teacher_name is not None:
-            return next((teacher for teacher in same_data if teacher.name == record.teacher_name), None)
+        if record.teacher is not None:
+            return self._named_by(record, same_data)
         return same_data[0] if len(same_data) == 1 else None
 
 

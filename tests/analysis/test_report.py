@@ -178,6 +178,18 @@ def test_teachers_are_found_by_name_or_folder(tmp_path: Path, named: str) -> Non
     assert report.rows[0]["retention/recall@5"] == pytest.approx(0.8)
 
 
+def test_a_teachers_name_may_hold_slashes_and_ends_of_names_are_no_names() -> None:
+    student = record("audio/student", 0.2, teacher="runs/audio/teacher")
+    found = Report([teacher("audio/teacher"), student]).rows[1]
+    assert found["retention/recall@5"] == pytest.approx(0.8)
+    assert not Report([teacher("audio/teacher"), student]).remarks
+    assert len(Report([teacher("other/teacher"), student]).remarks) == 1
+    assert student.was_taught_by("audio/teacher")
+    assert student.was_taught_by("teacher")
+    assert not student.was_taught_by("eacher")
+    assert not record("alone").was_taught_by("teacher")
+
+
 def test_without_the_teachers_run_retention_is_what_the_student_measured() -> None:
     student = record("student", teacher="gone", metrics={"test/retention/recall@5": 0.7})
     assert Report([student]).rows[0]["retention/recall@5"] == 0.7
