@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from kdmm.analysis.intervals import mean_interval, paired_difference
 from kdmm.analysis.tables import NOTHING, Table
@@ -10,7 +11,7 @@ from kdmm.analysis.tables import NOTHING, Table
 __all__ = ["against"]
 
 
-def against(title: str, found: Mapping[str, Mapping[Hashable, float]], baseline: str) -> Table:
+def against(title: str, found: Mapping[str, Mapping[Any, float]], baseline: str) -> Table:
     """Return each row's mean and its paired difference from one of them, in percent, the best row first.
 
     Args:

@@ -52,7 +52,8 @@ class ModelCost:
             model: any model with ``forward(part) -> Outputs``.
             part: its part of a batch.
         """
-        saved = saved_bytes(lambda: model(part))
+        copied = copy.deepcopy(model).train()  # whose running statistics may change
+        saved = saved_bytes(lambda: copied(part))
         training = training_flops(model, part)
         return replace(cls.of_teacher([model], lambda: model(part)), training_flops=training, saved_bytes=saved)
 
@@ -120,7 +121,7 @@ class ObjectiveCost:
         def both() -> None:
             loss = forward()
             if loss.requires_grad:
-                loss.backward()
+                torch.autograd.backward([loss])
 
         device = next(iter(student.values())).device
         with preserved_randomness(), torch.enable_grad():

@@ -90,7 +90,7 @@ class Series:
         for name in wanted:
             if name not in self.rows:
                 raise InputError(f"--rows: {_wrong(name, self.rows)}")
-        for name in reversed(self.rows):
+        for name in reversed(list(self.rows)):
             if name in wanted:
                 wanted |= set(self.rows[name].places) - {FOLD}
         return replace(self, rows={name: row for name, row in self.rows.items() if name in wanted})

@@ -42,6 +42,7 @@ def test_a_models_cost_is_counted_and_leaves_it_as_it_was(part):
     assert cost.forward_s > 0
     assert cost.training_s == pytest.approx(cost.forward_s * cost.training_flops / cost.forward_flops)
     assert model.training
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
 
 

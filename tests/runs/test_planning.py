@@ -9,6 +9,7 @@ from kdmm.config import load
 from kdmm.data import Digits
 from kdmm.errors import InputError
 from kdmm.runs import planning
+from kdmm.runs.step_costs import WARM_UP
 from tests.test_comparison import STUDENT, TEACHER
 
 VIEWS, BATCH = 3, 64
@@ -46,18 +47,18 @@ def test_a_plan_counts_what_it_says_beside_what_was_measured(student, capsys):
 
 def test_with_the_answers_at_hand_the_same_batches_are_trained(student, monkeypatch):
     seen = []
-    measured = planning._measured
+    measured = planning.measure_steps
 
     def spy(settings, module, data, *more):
         timer, batches = measured(settings, module, data, *more)
         seen.append((module.teacher, [batch["id"] for batch in batches], batches))
         return timer, batches
 
-    monkeypatch.setattr(planning, "_measured", spy)
+    monkeypatch.setattr(planning, "measure_steps", spy)
     kdmm.plan(student, steps=2)
     (online, first, batches), (kept, second, _) = seen
     assert first == second
-    assert len(first) == planning.WARM_UP + 2
+    assert len(first) == WARM_UP + 2
     answers = [online.answer(batch)["logits"] for batch in batches]
     kept._next = 0
     assert all(torch.equal(kept.answer(batch)["logits"], each) for batch, each in zip(batches, answers, strict=True))
