@@ -18,8 +18,8 @@ class Mislabelled(ChangedTraining):
     """Gives a fraction of the training samples a wrong class, so that what answers label noise can be measured.
 
     The wrong class is any of the C - 1 others by even odds: symmetric noise (Patrini et al. 2017,
-    https://arxiv.org/abs/1609.03683). A larger fraction mislabels what a smaller one mislabels, and in the same way. The
-    val and test splits are the source's own.
+    https://arxiv.org/abs/1609.03683). A larger fraction mislabels what a smaller one mislabels, and in the same way.
+    The val and test splits are the source's own.
 
     Args:
         source: whose samples are taken; it names its classes.
