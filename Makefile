@@ -14,7 +14,7 @@ help:  ## list the targets
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[samples,audio,svg,detection,translation,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[samples,audio,svg,detection,translation,video,dev]'
 	@touch $(READY)
 
 quickstart: $(READY)  ## train a teacher, distil it into small students, compare them: 10 minutes on two cores

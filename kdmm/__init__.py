@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kdmm.comparison import Comparison, compare
     from kdmm.distillation import Distilled, distill
-    from kdmm.run import Generated, Run, complete, evaluate, fit, generate, load, plan, report
+    from kdmm.run import Generated, Run, Written, cache, complete, evaluate, fit, generate, load, plan, report, verify
 
 HOMES = {
     "Comparison": "kdmm.comparison",
@@ -20,6 +20,8 @@ __all__ = [
     "Distilled",
     "Generated",
     "Run",
+    "Written",
+    "cache",
     "compare",
     "complete",
     "distill",
@@ -29,6 +31,7 @@ __all__ = [
     "load",
     "plan",
     "report",
+    "verify",
 ]
 
 __version__ = "0.1.0"

@@ -34,6 +34,7 @@ examples:
   kdmm compare experiments/text/series.yaml --folds 0 1 2
   kdmm fetch tuxpaint
   kdmm generate runs/translation/teacher --beams 4
+  kdmm cache experiments/quickstart/student.yaml --store stores/quickstart
 
 exit status: 0 done, 1 failed while running, 2 wrong input, 130 interrupted (state saved)
 """
@@ -167,6 +168,20 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     writing.add_argument("--batch-size", type=int, default=64, help="samples at a time (default: 64)")
     writing.add_argument("--output", metavar="FILE.jsonl", help="default: generated-SPLIT.jsonl in the run's folder")
     writing.set_defaults(command_function=_generate)
+    caching = commands.add_parser("cache", parents=[building, common], help="store what a teacher says of the data")
+    caching.add_argument("config", metavar="CONFIG", help="an experiment's YAML")
+    caching.add_argument("rest", nargs="*", metavar="key=value", help="settings changed")
+    caching.add_argument("--store", metavar="FOLDER", help="default: what CONFIG names, or stores/NAME")
+    caching.add_argument("--dtype", default="float16", help="float32, float16, bfloat16 or int8 (default: float16)")
+    caching.add_argument(
+        "--format", action="append", default=[], metavar="OUTPUT=FORMAT", help="of one output, such as logits=top16"
+    )
+    caching.add_argument("--outputs", nargs="+", default=[], metavar="OUTPUT", help="keep these alone")
+    caching.add_argument("--splits", nargs="+", metavar="SPLIT", help="default: train, and val if there is one")
+    caching.add_argument("--batch-size", type=int, default=64, help="samples at a time (default: 64)")
+    caching.add_argument("--shard-rows", type=int, default=16384, help="answers of a file, about (default: 16384)")
+    caching.add_argument("--verify", type=int, metavar="N", help="write nothing: answer N entries a table again")
+    caching.set_defaults(command_function=_cache)
     return parser, commands.choices
 
 
@@ -300,6 +315,45 @@ def _generate(options: argparse.Namespace) -> None:
     )
     console.print_table(("what", "count"), [("texts", str(done.texts)), ("empty, left out", str(done.empty))])
     print(done.path)
+
+
+def _cache(options: argparse.Namespace) -> None:
+    _existing([options.config])
+    _use(options.allow)
+    for written in options.format:
+        if "=" not in written:
+            raise InputError(f"--format: found {written!r}; give OUTPUT=FORMAT, such as logits=top16.")
+    from kdmm import run
+
+    if options.verify is not None:
+        found = run.verify(options.config, options.verify, options.rest, store=options.store, allow=options.allow)
+        console.print_table(
+            ("output", "format", "entries", "cosine: least", "1%", "10%", "median", "largest difference"),
+            [
+                (each.output, each.format, str(each.entries), *(f"{x:.6f}" for x in each.quantiles),
+                 f"{each.difference:.3g}")
+                for each in found
+            ],
+        )  # fmt: skip
+        return
+    done = run.cache(
+        options.config,
+        options.rest,
+        store=options.store,
+        dtype=options.dtype,
+        formats=dict(written.split("=", 1) for written in options.format),
+        outputs=options.outputs,
+        splits=options.splits,
+        batch_size=options.batch_size,
+        shard_rows=options.shard_rows,
+        allow=options.allow,
+    )
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a run end here too
+        lost = [", ".join(f"{name} {x:.3g}" for name, x in each.lost.items()) for each in done.kept]
+        rows = [(each.output, each.format, str(each.entries), told)
+                for each, told in zip(done.kept, lost, strict=True)]  # fmt: skip
+        console.print_table(("output", "format", "entries", "lost by the format"), rows)
+        print(f"{done.folder} ({done.size_bytes / 1e6:.1f} MB)")
 
 
 def _use(packages: Sequence[str]) -> None:

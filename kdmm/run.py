@@ -23,16 +23,31 @@ from kdmm.data.source import SPLITS
 from kdmm.errors import InputError, nearest
 from kdmm.models import load_model, retapped, save_model, untapped, untapped_tree
 from kdmm.modules import TrainingModule
-from kdmm.runs import build, folder, generation, planning, results
+from kdmm.runs import build, caching, folder, generation, planning, results
+from kdmm.runs.caching import Verified, Written
 from kdmm.runs.generation import Generated
 from kdmm.runs.quiet import quiet
 from kdmm.runs.speed import measure_speed
 from kdmm.teachers import model_file
 
-__all__ = ["Generated", "Run", "complete", "evaluate", "fit", "generate", "load", "plan", "report"]
+__all__ = [
+    "Generated",
+    "Run",
+    "Written",
+    "cache",
+    "complete",
+    "evaluate",
+    "fit",
+    "generate",
+    "load",
+    "plan",
+    "report",
+    "verify",
+]
 
 ROOT = Path("runs")
 MEASURED = ("val", "test")
+ASKED_IN_TRAINING = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -240,6 +255,83 @@ def plan(
     settings = configuration.load(config, overrides, tuple(allow))
     with quiet():
         return planning.plan_of(settings, steps, tuple(allow))
+
+
+def cache(
+    config: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    store: str | Path | None = None,
+    dtype: str = "float16",
+    formats: Mapping[str, str] | None = None,
+    outputs: Sequence[str] = (),
+    splits: Sequence[str] | None = None,
+    batch_size: int = 64,
+    shard_rows: int = 16384,
+    allow: Sequence[str] = (),
+) -> Written:
+    """Let an experiment's teacher answer all views and captions of its data, and store what it says.
+
+    ``{_target_: kdmm.teachers.Cached, store: stores/<name>}`` then stands where the teacher stood. A store that was
+    interrupted goes on where it was.
+
+    Args:
+        config: an experiment's YAML file, or what one would hold. Of its trainer, the devices and precision count.
+        overrides: ``key=value`` strings that change single settings.
+        store: the folder; ``None``: as the experiment's own ``Cached`` names it, or ``stores/<name>``.
+        dtype: how outputs are kept: ``float32``, ``float16``, ``bfloat16``, ``int8``; ``top<k>`` for all is for
+            classifiers whose ``outputs`` are the logits alone.
+        formats: by output, where one is kept in another way, such as ``{"logits": "top16"}``.
+        outputs: what is kept of what the teacher says; none: all of it.
+        splits: of the data; ``None``: train, and val if there is one.
+        batch_size: pictures or sounds at a time, and eighths of the texts.
+        shard_rows: answers of a file, about.
+        allow: packages of your own that the configuration may build from.
+
+    Raises:
+        InputError: there is no running teacher, the folder holds another store, or an answer cannot be kept.
+    """
+    settings = configuration.load(config, overrides, tuple(allow))
+    with quiet():
+        teacher, data = caching.parts_of(settings, tuple(allow))
+        chosen = [each for each in ASKED_IN_TRAINING if data.has(each)] if splits is None else splits
+        how = caching.Settings(
+            splits=tuple(chosen),
+            formats={**(formats or {}), "": dtype},
+            outputs=tuple(outputs),
+            batch_size=batch_size,
+            shard_rows=shard_rows,
+            precision=str(settings.trainer.get("precision", "32-true")),
+        )
+        return caching.write(teacher, data, caching.folder_for(settings, store), how, settings.trainer)
+
+
+def verify(
+    config: str | Path | Mapping[str, Any],
+    count: int,
+    overrides: Sequence[str] = (),
+    *,
+    store: str | Path | None = None,
+    allow: Sequence[str] = (),
+) -> list[Verified]:
+    """Check that a store is whole and what an experiment's teacher says, and answer random entries again.
+
+    Args:
+        config: as for `cache`.
+        count: entries of each table that are answered again.
+        overrides: ``key=value`` strings that change single settings.
+        store: as for `cache`.
+        allow: packages of your own that the configuration may build from.
+
+    Raises:
+        InputError: the store is damaged, or made from something else; the message names what differs.
+    """
+    settings = configuration.load(config, overrides, tuple(allow))
+    with quiet():
+        teacher, data = caching.parts_of(settings, tuple(allow))
+        on_cpu = settings.trainer.get("accelerator", "auto") == "cpu" or not torch.accelerator.is_available()
+        device = torch.device("cpu") if on_cpu else torch.accelerator.current_accelerator()
+        return caching.verified(teacher, data, caching.folder_for(settings, store), count, device)
 
 
 def complete(config: str | Path, overrides: Sequence[str] = (), *, allow: Sequence[str] = ()) -> Run:

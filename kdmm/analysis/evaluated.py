@@ -10,7 +10,7 @@ from kdmm.analysis.record import RunRecord
 
 __all__ = ["Evaluated", "chance_recall", "describe"]
 
-NOUNS = {"image": "image", "audio": "sound"}
+NOUNS = {"image": "image", "audio": "sound", "video": "clip"}
 """What one of a medium is called."""
 
 

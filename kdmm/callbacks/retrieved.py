@@ -24,7 +24,15 @@ def _sound(clip: AudioClip, caption: str) -> Any:
     return wandb.Audio(clip.samples.T.numpy(), sample_rate=clip.rate, caption=caption)
 
 
-SHOWN: dict[str, tuple[str, Callable[[Any, str], Any]]] = {"image": ("picture", _picture), "audio": ("sound", _sound)}
+def _clip(clip: Any, name: str) -> wandb.Image:
+    return _picture(clip.frames[len(clip.frames) // 2], name)
+
+
+SHOWN: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "image": ("picture", _picture),
+    "audio": ("sound", _sound),
+    "video": ("clip", _clip),
+}
 """What one of a medium is called, and what a dashboard shows it by."""
 
 
@@ -49,7 +57,10 @@ class RetrievedExamples(pl.Callback):
         loggers = [logger for logger in trainer.loggers if isinstance(logger, Wandb)]
         if not loggers or not trainer.is_global_zero:
             return
-        modality = next(iter(pl_module.model.preprocess.media))
+        media = [name for name in pl_module.model.preprocess.media if pl_module.model.preprocess.text is not None]
+        if not media:  # a model that embeds no captions retrieves nothing
+            return
+        modality = media[0]
         examples = trainer.datamodule.examples("val", self.gallery, modality)
         rows = retrieve_examples(pl_module.model, examples, self.captions, self.k, modality)
         noun, shown = SHOWN[modality]

@@ -15,6 +15,7 @@ from kdmm.data.emoji import Emoji
 from kdmm.data.emoji_names import EmojiNames
 from kdmm.data.esc50 import Esc50
 from kdmm.data.fillets import Fillets
+from kdmm.data.fluent_emoji import FluentEmoji
 from kdmm.data.having import Having
 from kdmm.data.illustrated import Illustrated
 from kdmm.data.image_ref import ImageRef
@@ -35,12 +36,15 @@ from kdmm.data.sentiment import Sentiment
 from kdmm.data.sound_font import SoundFont
 from kdmm.data.source import ClassNames, Source
 from kdmm.data.spam import Spam
+from kdmm.data.still_clips import StillClips
 from kdmm.data.taught import Taught
 from kdmm.data.text_table import TextTable
 from kdmm.data.texts import Texts, TextSource
 from kdmm.data.trained_tokens import TrainedTokens
 from kdmm.data.tux_paint import TuxPaint
 from kdmm.data.urban_sound import UrbanSound8K
+from kdmm.data.video_ref import VideoRef
+from kdmm.data.video_text import VideoTextDataModule
 from kdmm.data.vocabulary import Vocabulary
 from kdmm.data.web_dataset import WebDataset
 from kdmm.data.without import Without
@@ -62,6 +66,7 @@ __all__ = [
     "EmojiNames",
     "Esc50",
     "Fillets",
+    "FluentEmoji",
     "Having",
     "Illustrated",
     "ImageRef",
@@ -82,6 +87,7 @@ __all__ = [
     "SoundFont",
     "Source",
     "Spam",
+    "StillClips",
     "Taught",
     "TextSource",
     "TextTable",
@@ -89,6 +95,8 @@ __all__ = [
     "TrainedTokens",
     "TuxPaint",
     "UrbanSound8K",
+    "VideoRef",
+    "VideoTextDataModule",
     "Vocabulary",
     "WebDataset",
     "Without",

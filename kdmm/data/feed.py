@@ -86,6 +86,10 @@ class Feed(ABC):
             InputError: the feed has none.
         """
 
+    def identity(self) -> str | None:
+        """Return what changes when the content does; ``None`` where each sample's media say so themselves."""
+        return None
+
     @abstractmethod
     def describe(self) -> dict[str, int]:
         """Return how many of what there are, for reports."""
@@ -128,12 +132,13 @@ class Indexed(Feed):
         return self._samples
 
     def describe(self) -> dict[str, int]:
-        """Count samples, pictures, sounds, captions and concepts."""
-        sounds = sum(sample.audio is not None for sample in self._samples)
+        """Count samples, pictures, sounds, clips, captions and concepts."""
+        sounds, clips = (sum(sample.has(name) for sample in self._samples) for name in ("audio", "video"))
         return {
             "samples": len(self),
             "images": sum(sample.image is not None for sample in self._samples),
             **({"sounds": sounds} if sounds else {}),
+            **({"clips": clips} if clips else {}),
             "captions": sum(len(sample.captions) for sample in self._samples),
             "concepts": len({sample.id if sample.group is None else sample.group for sample in self._samples}),
         }

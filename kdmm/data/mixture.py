@@ -113,6 +113,10 @@ class Mixture:
         for split in SPLITS:
             for name in self.names(split):
                 if split in self.sources[name].splits:
+                    stream = self.feed(name, split).identity()
+                    if stream is not None:
+                        digest.update(f"{split} {name} {stream}\n".encode())
+                        continue
                     for sample in self.feed(name, split).samples:
                         media = " ".join(f"{modality} {ref.identity()}" for modality, ref in sample.media.items())
                         if canvas is not None and sample.marks is not None:  # a transform may look at them

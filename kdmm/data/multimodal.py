@@ -11,6 +11,7 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from kdmm.data.batches import ENTRIES, BatchMaker, Failure, map_tensors
 from kdmm.data.counts import checked_batch_size, shared_out
+from kdmm.data.everything import Everything
 from kdmm.data.feed import Feed, Place
 from kdmm.data.loader import MODEL, EvaluationLoader, Loader, TrainingLoader, ViewLoader
 from kdmm.data.mixture import Mixture
@@ -208,6 +209,21 @@ class MultimodalDataModule(pl.LightningDataModule):
         maker = self._maker(feeds, alone, views=None)  # the numbers given are views, not passes
         return self._opened(ViewLoader(maker, ViewPlan(samples, modality, tuple(views), batch_size), self.workers))
 
+    def everything(self, split: Split) -> Everything:
+        """Return all samples of a split at their positions: of ``train`` those of all sources, else of the first.
+
+        Args:
+            split: one that the first source has.
+        """
+        return Everything(
+            self.mixture.feeds(split),
+            lambda feeds, preprocess: self._maker(feeds, preprocess, views=None),  # the numbers given are views
+            len(self.mixture.sources) > 1,
+            self.canvas,
+            self.workers,
+            self._opened,
+        )
+
     def dry_batch(self, preprocess: Mapping[str, Preprocess], count: int = 2) -> dict[str, Any]:
         """Return a batch of the first ``count`` training samples of each source, without augmentation.
 
@@ -241,6 +257,12 @@ class MultimodalDataModule(pl.LightningDataModule):
     def fingerprint(self) -> str:
         """Names what decides every view: its files (path, size, time), the augmentation, versions."""
         return self.mixture.fingerprint(self.augment, self.canvas)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is done to every view before a model's own preprocessing, by name."""
+        augment = {f"augmentation of {name}": repr(list(each)) for name, each in self.augment.items()}
+        return {**augment, **({} if self.canvas is None else {"canvas": repr(self.canvas)})}
 
     def counts(self) -> dict[str, int]:
         """Return how many samples a process takes from each source for a training batch."""

@@ -21,7 +21,7 @@ class Only(Source):
         modality: what is kept.
     """
 
-    def __init__(self, source: Source, modality: Literal["image", "text", "audio"]) -> None:
+    def __init__(self, source: Source, modality: Literal["image", "text", "audio", "video"]) -> None:
         self.source = source
         self.modality = modality
 

@@ -1,4 +1,4 @@
-"""Pictures or sounds with their captions from a table: CSV, TSV, JSONL or Parquet."""
+"""Pictures, sounds or clips with their captions from a table: CSV, TSV, JSONL or Parquet."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kdmm.data.image_ref import ImageRef
 from kdmm.data.sample import Sample
 from kdmm.data.source import SPLITS, Source, Split, check_ids
 from kdmm.data.tables import Table, read_table
+from kdmm.data.video_ref import VideoRef
 from kdmm.errors import InputError, nearest
 
 __all__ = ["PairTable"]
@@ -22,7 +23,7 @@ BYTES, PATH = "bytes", "path"  # what Hugging Face's data sets call the two fiel
 
 
 class PairTable(Source):
-    """A row is an image, a sound or both, with captions; each of the three may be missing, but not all.
+    """A row is an image, a sound or a clip, or several of them, with captions; each may be missing, but not all.
 
     The file is read into memory, in Parquet with the media's bytes; take :class:`kdmm.data.WebDataset` for more than
     fits.
@@ -41,6 +42,8 @@ class PairTable(Source):
         separator: between the columns of a text file that is not called ``.csv`` or ``.tsv``, or differs from it.
         audio: the column with a sound's path or the file's bytes, as for ``image``. ``None``: no sounds. A table of
             sounds alone has ``image: null`` too.
+        video: the column with a clip's path, the file's bytes or a folder of frames (:class:`kdmm.data.VideoRef`), as
+            for ``image``. ``None``: no clips.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class PairTable(Source):
         root: str | Path | None = None,
         separator: str | None = None,
         audio: str | None = None,
+        video: str | None = None,
     ) -> None:
         self.path = Path(path)
         self.image = image
@@ -66,8 +70,9 @@ class PairTable(Source):
         self.root = self.path.parent if root is None else Path(root)
         self.separator = separator
         self.audio = audio
-        if image is None and audio is None and not self.captions:
-            raise InputError("PairTable: image, audio and caption are all null; name a column for one of them.")
+        self.video = video
+        if image is None and audio is None and video is None and not self.captions:
+            raise InputError("PairTable: video, image, audio and caption are all null; name a column for one of them.")
 
     def __str__(self) -> str:
         return f"PairTable({str(self.path)!r})"
@@ -83,7 +88,7 @@ class PairTable(Source):
 
     @cached_property
     def _by_split(self) -> dict[Split, list[Sample]]:
-        wanted = [self.image, self.audio, *self.captions, self.id, self.split, self.group, *self.labels]
+        wanted = [self.image, self.audio, self.video, *self.captions, self.id, self.split, self.group, *self.labels]
         names = list(dict.fromkeys(name for name in wanted if name is not None))
         table = read_table(self.path, names, self.separator, "PairTable.path")
         samples = [self._sample(table, row) for row in range(table.rows)]
@@ -110,9 +115,10 @@ class PairTable(Source):
         origin = table.origin(row)
         image = self._content(table, self.image, row)
         audio = self._content(table, self.audio, row)
+        video = self._content(table, self.video, row)
         captions = distinct(text for name in self.captions for text in _texts(table.columns[name][row], name, origin))
-        if image is None and audio is None and not captions:
-            raise InputError(f"{origin} has neither an image nor a sound nor a caption. Remove the row.")
+        if image is None and audio is None and video is None and not captions:
+            raise InputError(f"{origin} has neither an image nor a sound nor a caption nor a clip. Remove the row.")
         return Sample(
             id=str(row + 1) if self.id is None else _id(table.columns[self.id][row], origin),
             image=None if image is None else ImageRef(*image),
@@ -121,6 +127,7 @@ class PairTable(Source):
             labels={name: _label(table.columns[name][row], name, origin) for name in self.labels},
             origin=origin,
             audio=None if audio is None else AudioRef(*audio),
+            video=None if video is None else VideoRef(*video),
         )
 
     def _content(self, table: Table, column: str | None, row: int) -> tuple[str, Any] | None:

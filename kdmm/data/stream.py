@@ -13,6 +13,7 @@ from typing import Any
 from kdmm.data.audio_ref import AudioRef
 from kdmm.data.distinct import distinct
 from kdmm.data.feed import EVAL_PASS, Feed, Turn
+from kdmm.data.files import identity_of
 from kdmm.data.image_ref import ImageRef
 from kdmm.data.sample import BadSample, Sample
 from kdmm.data.shards import read_shard
@@ -86,8 +87,13 @@ class Stream(Feed):
         """Refuse: there is no list."""
         raise InputError(
             f"The source {self.name!r} is read from front to back and gives no list of its samples. What looks at all "
-            "of them, such as a precomputed teacher, needs a PairTable or CocoCaptions."
+            "of them, such as Precomputed, needs a PairTable or CocoCaptions; `kdmm cache` stores a teacher's answers "
+            "to such a stream, too."
         )
+
+    def identity(self) -> str:
+        """Return the shards, those of files with their size and time, and the number of samples."""
+        return repr(([shard if "://" in shard else identity_of(shard, None) for shard in self.shards], self.total))
 
     def describe(self) -> dict[str, int]:
         """Count samples and shards."""

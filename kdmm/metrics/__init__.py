@@ -3,6 +3,8 @@
 from kdmm.metrics.accuracy import Accuracy
 from kdmm.metrics.agreement import Agreement
 from kdmm.metrics.all_pairs import AllPairs
+from kdmm.metrics.caption_retrieval import CaptionRetrieval
+from kdmm.metrics.captioning import Captioning
 from kdmm.metrics.detection import MeanAveragePrecision
 from kdmm.metrics.f1 import F1
 from kdmm.metrics.functional import retention
@@ -12,7 +14,7 @@ from kdmm.metrics.model_metric import ModelMetric
 from kdmm.metrics.retrieval import Retrieval
 from kdmm.metrics.sample_metric import SampleMetric
 from kdmm.metrics.translation import Translation
-from kdmm.metrics.written import Writes, WrittenMetric
+from kdmm.metrics.written import Writes, WritingMetric, WrittenMetric
 from kdmm.metrics.zero_shot import TEMPLATES, ZeroShot
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "Accuracy",
     "Agreement",
     "AllPairs",
+    "CaptionRetrieval",
+    "Captioning",
     "MeanAveragePrecision",
     "MeanIoU",
     "ModalityGap",
@@ -29,6 +33,7 @@ __all__ = [
     "SampleMetric",
     "Translation",
     "Writes",
+    "WritingMetric",
     "WrittenMetric",
     "ZeroShot",
     "retention",

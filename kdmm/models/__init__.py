@@ -7,6 +7,7 @@ from kdmm.models.audio.clap import Clap, ClapAudio, ClapText
 from kdmm.models.audio.mel_cnn import MelCNN
 from kdmm.models.audio.timm_audio import TimmAudio
 from kdmm.models.audio.transformers_audio import TransformersAudio
+from kdmm.models.captioner import Captioner
 from kdmm.models.chunked import Chunked
 from kdmm.models.classifier import Classifier
 from kdmm.models.conv_image import ConvImage
@@ -17,6 +18,7 @@ from kdmm.models.inherited import Inherited
 from kdmm.models.map_encoder import MapEncoder, TimmMaps
 from kdmm.models.masked import Masked
 from kdmm.models.open_clip import OpenClip
+from kdmm.models.over_frames import OverFrames
 from kdmm.models.plain import Plain
 from kdmm.models.preprocess import ImageTransform, OpenClipTokens, Preprocess, TransformerTokens
 from kdmm.models.segmenter import Segmenter
@@ -29,16 +31,22 @@ from kdmm.models.tokens import TextTokens, Tokens
 from kdmm.models.torchvision_detector import TorchvisionDetector
 from kdmm.models.torchvision_segmenter import TorchvisionSegmenter
 from kdmm.models.towers import AudioTower, BagOfTokens, ImageTower, TextTower, TimmImage, TransformerText, VideoTower
+from kdmm.models.towers.attention_frames import AttentionFrames
+from kdmm.models.towers.frames import FrameTower, MeanFrames
 from kdmm.models.towers.lstm import LstmText
+from kdmm.models.towers.transformer_frames import TransformerFrames
 from kdmm.models.twice import Twice
-from kdmm.models.video import Frames, VideoClip
-from kdmm.models.writing import EncoderDecoder, Memory, TextDecoder, Writer
+from kdmm.models.video import Frames, RandomFrames, VideoClip
+from kdmm.models.video_space import VideoSpace
+from kdmm.models.writing import EncoderDecoder, FramePlaces, Memory, Places, TextDecoder, TransformerDecoder, Writer
 
 __all__ = [
     "AiSfx",
     "AstLogMel",
+    "AttentionFrames",
     "AudioTower",
     "BagOfTokens",
+    "Captioner",
     "Chunked",
     "Clap",
     "ClapAudio",
@@ -48,6 +56,8 @@ __all__ = [
     "ConvImage",
     "DualEncoder",
     "EncoderDecoder",
+    "FramePlaces",
+    "FrameTower",
     "Frames",
     "ImageTower",
     "ImageTransform",
@@ -57,13 +67,17 @@ __all__ = [
     "LstmText",
     "MapEncoder",
     "Masked",
+    "MeanFrames",
     "MelCNN",
     "Memory",
     "OpenClip",
     "OpenClipTokens",
+    "OverFrames",
+    "Places",
     "Plain",
     "Preprocess",
     "PretrainedSeq2Seq",
+    "RandomFrames",
     "Segmenter",
     "Seq2Seq",
     "SharedSpace",
@@ -81,11 +95,14 @@ __all__ = [
     "Tokens",
     "TorchvisionDetector",
     "TorchvisionSegmenter",
+    "TransformerDecoder",
+    "TransformerFrames",
     "TransformerText",
     "TransformerTokens",
     "TransformersAudio",
     "Twice",
     "VideoClip",
+    "VideoSpace",
     "VideoTower",
     "Waveform",
     "WhisperLogMel",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Int
@@ -37,7 +37,7 @@ class Seq2Seq(Writer):
         InputError: what is given does not fit together.
     """
 
-    modality: ClassVar[str] = "source"
+    modality = "source"
 
     def __init__(self, network: Any, source: TextTokens, text: TextTokens, attentions: bool = False) -> None:
         super().__init__(text)

@@ -8,49 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from kdmm.errors import InputError
 from kdmm.models import Preprocess
+from kdmm.teachers.cache.facts import weights_of
+from kdmm.teachers.cache.files import mapped, to_cpu, write_tensors
+from kdmm.teachers.cache.formats import parse_format
+from kdmm.teachers.cache.keys import Index, keys_of, text_key, view_key
+from kdmm.teachers.cache.table import KEY, Column, Table
+from kdmm.teachers.view_source import ViewSource
 from kdmm.views import EVAL_VIEW
 
-__all__ = ["Answers", "Encode", "ViewSource"]
+__all__ = ["Answers", "Encode"]
 
 TEXTS_A_MEDIUM = 8  # a caption costs far less memory than a picture or sound: so many more are answered at a time
-KEYS = "keys"  # the name of the table of keys, JSON as bytes, beside the answers
+ANSWER = "answer"  # the one column of a table
 
 Encode = Callable[[str, Tensor], Tensor]
 """A modality and N inputs to N answers (N, W)."""
-
-
-@runtime_checkable
-class ViewSource(Protocol):
-    """What looking ahead needs of a DataModule."""
-
-    @property
-    def views(self) -> int | None:
-        """K, so that a sample's view in pass p is p modulo K; ``None`` if each pass has a new view."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Names everything that decides the pixels of every view."""
-
-    def texts(self, splits: Iterable[str]) -> list[str]:
-        """Every caption of these splits, once, in a fixed order."""
-
-    def views_loader(
-        self, split: str, views: Iterable[int], preprocess: Preprocess, batch_size: int
-    ) -> Iterable[Mapping[str, Any]]:
-        """Every sample that has the one medium of ``preprocess``, under each view, in a fixed order."""
 
 
 class Answers:
@@ -77,8 +59,7 @@ class Answers:
         self.store = None if store is None else Path(store)
         self.batch_size = batch_size
         self.precision = precision
-        self._rows: dict[str, dict[Any, int]] = {}
-        self._tables: dict[str, Tensor] = {}
+        self._tables: dict[str, Table] = {}
 
     def prepare(
         self,
@@ -143,20 +124,19 @@ class Answers:
         Raises:
             InputError: a view or caption that was not asked for beforehand.
         """
-        views = list(zip(batch["id"], batch["view"], strict=True))
         found = {}
         for modality, table in self._tables.items():
-            flags = batch[f"present/{modality}"].tolist()
-            keys = batch["caption"] if modality == "text" else views
-            here = [key for key, is_present in zip(keys, flags, strict=True) if is_present]
-            rows = [self._rows[modality].get(key, -1) for key in here]
-            if -1 in rows:
+            here = batch[f"present/{modality}"].tolist()
+            rows = table.find(keys_of((modality,), batch, here))
+            if bool((rows < 0).any()):
+                asked = batch["caption"] if modality == "text" else list(zip(batch["id"], batch["view"], strict=True))
+                lacking = [each for each, has in zip(asked, here, strict=True) if has][int((rows < 0).nonzero()[0])]
                 raise InputError(
-                    f"The precomputed answers hold no {modality} {here[rows.index(-1)]!r}. Give the DataModule "
+                    f"The precomputed answers hold no {modality} {lacking!r}. Give the DataModule "
                     f"`views: {self.views}`, the number that was asked for."
                 )
-            if rows:
-                found[modality] = table[torch.tensor(rows, dtype=torch.long, device=table.device)]
+            if len(rows):
+                found[modality] = table.gather(rows)[ANSWER]
         return found
 
     def _compute_media(
@@ -168,56 +148,57 @@ class Answers:
         encode: Encode,
         device: torch.device,
     ) -> None:
-        rows: dict[Any, int] = {}
+        keys: list[int] = []
         parts: list[Tensor] = []
         for split, wanted in views.items():
             for batch in data.views_loader(split, wanted, preprocess, self.batch_size):
                 parts.append(encode(modality, batch[modality].to(device)).float())
-                for key in zip(batch["id"], batch["view"], strict=True):
-                    rows[key] = len(rows)
+                keys += map(view_key, batch["id"], batch["view"])
         if parts:
-            self._rows[modality] = rows
-            self._tables[modality] = torch.cat(parts)
+            self._tables[modality] = _table(keys, torch.cat(parts))
 
     def _compute_texts(self, texts: list[str], preprocess: Preprocess, encode: Encode, device: torch.device) -> None:
         assert preprocess.text is not None
-        by_length = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))  # less padding
+        by_length = sorted(texts, key=len)  # less padding
         parts = []
         size = self.batch_size * TEXTS_A_MEDIUM
         for start in range(0, len(texts), size):
-            tokens = preprocess.text([texts[row] for row in by_length[start : start + size]])
+            tokens = preprocess.text(by_length[start : start + size])
             parts.append(encode("text", tokens.to(device)).float())
-        self._rows["text"] = {texts[row]: place for place, row in enumerate(by_length)}
         if parts:
-            self._tables["text"] = torch.cat(parts)
+            self._tables["text"] = _table([text_key(text) for text in by_length], torch.cat(parts))
 
     def _write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        keys = json.dumps({name: list(rows) for name, rows in self._rows.items()}).encode()
-        tables = {name: table.cpu() for name, table in self._tables.items()}
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # several ranks may write the same file
-        try:
-            save_file({**tables, KEYS: torch.frombuffer(bytearray(keys), dtype=torch.uint8)}, partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        tensors = {}
+        for modality, table in self._tables.items():
+            tensors[modality] = table.parts[0][ANSWER]
+            tensors[f"{modality}.{KEY}"] = table.index.keys
+            tensors[f"{modality}.row"] = table.index.rows
+        write_tensors(path, to_cpu(tensors))
 
     def _read(self, path: Path) -> None:
+        tensors = mapped(path)
+        modalities = [name for name in tensors if "." not in name]
         try:
-            tables = load_file(path)
-            keys = json.loads(tables.pop(KEYS).numpy().tobytes())
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise InputError(f"{path} is damaged ({error}). Delete it; it is computed again.") from error
-        self._tables = tables
-        self._rows = {
-            modality: {key if modality == "text" else tuple(key): row for row, key in enumerate(listed)}
-            for modality, listed in keys.items()
-        }
+            self._tables = {
+                name: _of_index(Index(tensors[f"{name}.{KEY}"], tensors[f"{name}.row"]), tensors[name])
+                for name in modalities
+            }
+        except KeyError as error:
+            raise InputError(f"{path} is damaged (no {error}). Delete it; it is computed again.") from error
+
+
+def _table(keys: Sequence[int], answers: Tensor) -> Table:
+    return _of_index(Index.of(torch.tensor(keys, dtype=torch.long)), answers)
+
+
+def _of_index(index: Index, answers: Tensor) -> Table:
+    return Table(
+        [{ANSWER: answers}], {ANSWER: Column(ANSWER, parse_format("float32"), tuple(answers.shape[1:]))}, index
+    )
 
 
 def _fingerprint(network: nn.Module, facts: list[Any]) -> str:
-    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
-    for name, value in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    digest: str = weights_of(network, hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)).hexdigest()
+    return digest

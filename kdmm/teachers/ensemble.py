@@ -12,10 +12,10 @@ from kdmm.errors import InputError, nearest
 from kdmm.losses.term import checked_choice, checked_number
 from kdmm.models import Preprocess
 from kdmm.outputs import MODALITIES, Batch, Outputs, present
-from kdmm.teachers.answers import ViewSource
 from kdmm.teachers.combine import confidence, joined, mixed
 from kdmm.teachers.names import within
 from kdmm.teachers.teacher import Teacher
+from kdmm.teachers.view_source import ViewSource
 
 __all__ = ["Combine", "Ensemble"]
 
@@ -46,6 +46,9 @@ class Ensemble(Teacher):
             by how certain a teacher is, `kdmm.teachers.combine.confidence` (embeddings have no certainty).
         weights: of the teachers, by name, relative to each other; ``None`` for equal ones.
         temperature: T, of ``logits``.
+        temperatures: by teacher, what its logits, and its ``logit_scale`` and ``logit_bias``, are divided by before
+            anything is combined, such as those that calibrate it; ``None``: 1 for all. (A term that reads one
+            teacher's ``a/image`` has a ``teacher_temperature`` of its own.)
 
     Raises:
         InputError: no teachers, or names, weights or a temperature that cannot be.
@@ -57,6 +60,7 @@ class Ensemble(Teacher):
         combine: Combine = "mean",
         weights: Mapping[str, float | int] | None = None,
         temperature: float | int = 1.0,
+        temperatures: Mapping[str, float | int] | None = None,
     ) -> None:
         super().__init__()
         if not teachers:
@@ -70,6 +74,17 @@ class Ensemble(Teacher):
         self.combine = checked_choice("Ensemble.combine", combine, get_args(Combine))
         self.weights = _normalized(weights, list(teachers))
         self.temperature = checked_number("Ensemble.temperature", temperature, above=0.0)
+        self.temperatures = _positive("temperatures", temperatures, list(teachers))
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """How the teachers are one: the arguments besides them."""
+        return {
+            "combine": self.combine,
+            "weights": self.weights,
+            "temperature": self.temperature,
+            "temperatures": self.temperatures,
+        }
 
     def each(self) -> dict[str, Teacher]:
         """Return the teachers by name."""
@@ -87,12 +102,7 @@ class Ensemble(Teacher):
 
     def online(self) -> Ensemble:
         """Return the ensemble of the running teachers."""
-        return Ensemble(
-            {name: teacher.online() for name, teacher in self.each().items()},
-            cast(Combine, self.combine),
-            self.weights,
-            self.temperature,
-        )
+        return Ensemble({name: teacher.online() for name, teacher in self.each().items()}, **self.recipe)
 
     def attach(self, student: nn.Module) -> None:
         """Let each teacher look at the student."""
@@ -122,7 +132,7 @@ class Ensemble(Teacher):
         Raises:
             InputError: logits of different shapes.
         """
-        answers = {name: teacher(batch[name]) for name, teacher in self.each().items()}
+        answers = {name: self._divided(name, teacher(batch[name])) for name, teacher in self.each().items()}
         outputs = {within(teacher, name): x for teacher, answer in answers.items() for name, x in answer.items()}
         shared = set.intersection(*(set(answer) for answer in answers.values()))
         for name in shared.intersection((*MODALITIES, "logits")):
@@ -137,6 +147,12 @@ class Ensemble(Teacher):
         for name in shared.intersection(SCALARS):
             outputs[name] = torch.stack([self.weights[each] * answer[name] for each, answer in answers.items()]).sum(0)
         return outputs
+
+    def _divided(self, teacher: str, answer: Outputs) -> Outputs:
+        """Return a teacher's answer at its own temperature."""
+        own = self.temperatures[teacher]
+        divided = {name: x / own for name, x in answer.items() if name.partition("/")[0] in ("logits", *SCALARS)}
+        return answer if own == 1 else {**answer, **divided}
 
     def _embeddings(self, each: Mapping[str, Tensor]) -> Tensor:
         first = next(iter(each.values()))
@@ -165,15 +181,20 @@ def _all(flags: Iterable[Tensor]) -> Tensor:
 
 def _normalized(weights: Mapping[str, float | int] | None, names: list[str]) -> dict[str, float]:
     """Return the weights with sum 1."""
-    given = dict.fromkeys(names, 1.0) if weights is None else dict(weights)
-    for name in (*given, *names):
-        if name not in names:
-            raise InputError(
-                f"Ensemble.weights: no teacher is called {name!r}. Teachers: {', '.join(names)}.{nearest(name, names)}"
-            )
-        if name not in given:
-            raise InputError(f"Ensemble.weights: none is given for {name!r}. Give each teacher one.")
-        if not 0 < given[name] < float("inf"):
-            raise InputError(f"Ensemble.weights: {given[name]} is given for {name!r}. Give a number above 0.")
+    given = _positive("weights", weights, names)
     total = sum(given.values())
     return {name: given[name] / total for name in names}
+
+
+def _positive(setting: str, numbers: Mapping[str, float | int] | None, names: list[str]) -> dict[str, float]:
+    """Return a number above 0 for each teacher, 1 where none are given."""
+    given = dict.fromkeys(names, 1.0) if numbers is None else dict(numbers)
+    for name in (*given, *names):
+        if name not in names:
+            known = f"Teachers: {', '.join(names)}.{nearest(name, names)}"
+            raise InputError(f"Ensemble.{setting}: no teacher is called {name!r}. {known}")
+        if name not in given:
+            raise InputError(f"Ensemble.{setting}: none is given for {name!r}. Give each teacher one.")
+        if not 0 < given[name] < float("inf"):
+            raise InputError(f"Ensemble.{setting}: {given[name]} is given for {name!r}. Give a number above 0.")
+    return {name: float(given[name]) for name in names}

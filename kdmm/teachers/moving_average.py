@@ -12,8 +12,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from kdmm.distributed import all_reduce_sum, world_size
 from kdmm.errors import InputError
-from kdmm.teachers.answers import ViewSource
 from kdmm.teachers.teacher import Running
+from kdmm.teachers.view_source import ViewSource
 
 __all__ = ["MovingAverage"]
 

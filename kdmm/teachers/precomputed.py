@@ -11,8 +11,9 @@ from torch import Tensor
 from kdmm.errors import InputError
 from kdmm.models import Preprocess, untapped
 from kdmm.outputs import MODALITIES, Outputs, read, scatter_present
-from kdmm.teachers.answers import Answers, ViewSource
+from kdmm.teachers.answers import Answers
 from kdmm.teachers.teacher import Frozen, Teacher
+from kdmm.teachers.view_source import ViewSource
 
 __all__ = ["Precomputed"]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kdmm.errors import InputError
 from kdmm.models import Preprocess, SharedSpace, Tap, Tapped, load_model, untapped
 from kdmm.outputs import Batch, Outputs
-from kdmm.teachers.answers import ViewSource
+from kdmm.teachers.view_source import ViewSource
 
 __all__ = ["Absent", "FromRun", "Frozen", "Running", "Teacher", "model_file"]
 

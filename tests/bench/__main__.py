@@ -2,9 +2,16 @@
 
 import sys
 
-from tests.bench import audio, losses, mel, tiles, trainer
+from tests.bench import audio, cache, losses, mel, tiles, trainer
 
-BENCHES = {"trainer": trainer.main, "losses": losses.main, "tiles": tiles.main, "audio": audio.main, "mel": mel.main}
+BENCHES = {
+    "trainer": trainer.main,
+    "losses": losses.main,
+    "tiles": tiles.main,
+    "audio": audio.main,
+    "mel": mel.main,
+    "cache": cache.main,
+}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or BENCHES:

@@ -49,12 +49,12 @@ ESCAPES = {
     # attribute walks through what a module imports
     "kdmm.config.os.system": "not in an allowed namespace",
     "kdmm.losses.pairs.affinity.Affinity.reads": "no module 'kdmm.losses.pairs.affinity.Affinity'",
-    "kdmm.teachers.answers.os.system": "no module 'kdmm.teachers.answers.os'",
+    "kdmm.teachers.cache.files.os.system": "no module 'kdmm.teachers.cache.files.os'",
     "torch.nn.modules.module.functools.partial": "no module 'torch.nn.modules.module.functools'",
     "torch.nn.functional.torch.load": "no module 'torch.nn.functional.torch'",
     "transformers.os.system": "no module 'transformers.os'",
     # a module, a constant, a builtin
-    "kdmm.teachers.answers.os": "is a module",
+    "kdmm.teachers.cache.files.os": "is a module",
     "torch.nn.functional.torch": "is a module",
     "torch.nn.functional.linear": "is a builtin_function_or_method",
     # re-exports of what is defined elsewhere

@@ -174,6 +174,20 @@ def test_the_more_certain_teacher_counts_more():
     assert certain.answer(parts)["logits"].exp()[0].tolist() == pytest.approx([0.5 + 0.5 / 3, 0.5 / 3, 0.5 / 3])
 
 
+def test_each_teacher_has_a_temperature_of_its_own():
+    logits = {"a": 3 * random(4, 5), "b": 3 * random(4, 5, seed=1)}
+    both = ensemble(temperatures={"a": 2.0, "b": 0.5})
+    parts = {name: {"logits": x, "logit_scale": torch.tensor(10.0)} for name, x in logits.items()}
+    answer = both.answer(parts)
+    for i in range(4):
+        each = [p_of(logits["a"][i].tolist(), 2.0), p_of(logits["b"][i].tolist(), 0.5)]
+        expected = [(a + b) / 2 for a, b in zip(*each, strict=True)]
+        assert answer["logits"][i].exp().tolist() == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(answer["a/logits"], logits["a"] / 2)
+    assert (answer["a/logit_scale"], answer["b/logit_scale"], answer["logit_scale"]) == (5, 20, 12.5)
+    assert both.online().temperatures == both.temperatures
+
+
 @pytest.mark.parametrize("combine", ["mean", "confidence"])
 @pytest.mark.parametrize("shape", [(2, 5), (2, 3, 5), (2, 5, 3, 4)])
 def test_equal_teachers_are_one_at_any_temperature_and_shape(combine, shape):
@@ -235,6 +249,7 @@ def test_other_classes_are_named():
         ({"weights": {"a": 1, "b": 1, "c": 1}}, "no teacher is called 'c'"),
         ({"weights": {"a": 1, "b": 0}}, "0 is given for 'b'"),
         ({"temperature": 0.0}, r"temperature is 0\.0"),
+        ({"temperatures": {"a": 1}}, r"temperatures: none is given for 'b'"),
     ],
 )
 def test_wrong_settings_are_named(arguments, message):

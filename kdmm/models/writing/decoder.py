@@ -45,7 +45,13 @@ class Memory:
 
 
 class TextDecoder(nn.Module, ABC):
-    """Scores the next token of a text, given what was read. A decoder of one's own needs `forward` alone."""
+    """Scores the next token of a text, given what was read.
+
+    A decoder of one's own needs `forward`, and in a captioner, which fits to it what its tower gives, `width`.
+    """
+
+    width: int
+    """D, of the memory that is looked at."""
 
     @abstractmethod
     def forward(self, memory: Memory, previous: Int[Tensor, "N T"]) -> Mapping[str, Tensor]:

@@ -67,6 +67,7 @@ def beam_search(
     total[:, 0] = 0.0  # all beginnings are alike, so one goes on
     ended = torch.full((count, beams, max_tokens + 1), tokens.pad, device=device)
     ended_score = torch.full((count, beams), -torch.inf, device=device)
+    over = torch.zeros(count, 1, dtype=torch.bool, device=device)  # so that no text depends on its neighbours'
     for length in range(1, max_tokens + 1):
         found = _masked(scores(texts.flatten(0, 1)), tokens).log_softmax(1).float()
         every = (total[..., None] + found.reshape(count, beams, -1)).flatten(1)
@@ -75,13 +76,14 @@ def beam_search(
         grown = torch.cat([texts.gather(1, parent[..., None].expand(-1, -1, length)), token[..., None]], 2)
         ends = (token == tokens.end) | (length == max_tokens)
         among_best = torch.arange(value.shape[1], device=device) < beams
-        candidate = torch.where(ends & among_best, value / length, -torch.inf)
+        candidate = torch.where(ends & among_best & ~over, value / length, -torch.inf)
         padded = torch.nn.functional.pad(grown, (0, max_tokens - length), value=tokens.pad)
         ended_score, kept = torch.cat([ended_score, candidate], 1).topk(beams, 1)
         ended = torch.cat([ended, padded], 1).gather(1, kept[..., None].expand(-1, -1, max_tokens + 1))
         total, kept = torch.where(ends, -torch.inf, value).topk(beams, 1)
         texts = grown.gather(1, kept[..., None].expand(-1, -1, length + 1))
-        if bool((ended_score[:, -1] >= total[:, 0] / length).all()):
+        over = over | (ended_score[:, -1:] >= total[:, :1] / length)
+        if bool(over.all()):
             break
     best = ended[:, 0, 1:]
     return best[:, : max(1, int((best != tokens.pad).any(0).sum()))]

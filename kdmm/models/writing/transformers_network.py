@@ -41,6 +41,11 @@ class TransformersNetwork(EncoderDecoder):
         """The most tokens that the model has positions for; ``None``: there is no such limit."""
         return getattr(self.model.config, "max_position_embeddings", None)
 
+    @property
+    def width(self) -> int:  # type: ignore[override]  # a decoder's attribute, here the config's
+        """D, of the memory that the decoder looks at."""
+        return int(self.model.config.hidden_size)
+
     def encode(self, source: Int[Tensor, "N S"], valid: Bool[Tensor, "N S"]) -> Memory:
         """Read source texts."""
         found = self.model.get_encoder()(

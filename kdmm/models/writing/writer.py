@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,8 @@ class Writer(nn.Module, ABC):
         text: the tokenizer of what is written.
     """
 
-    modality: ClassVar[str]
-    """The modality that is read."""
+    modality: str
+    """The modality that is read: a class's own, or a model's."""
 
     def __init__(self, text: TextTokens) -> None:
         super().__init__()
@@ -68,6 +68,10 @@ class Writer(nn.Module, ABC):
     def blank(self) -> Tensor:
         """An input of one sample (1, ...) that stands in for a batch without any: networks refuse to read nothing."""
 
+    def read_nothing(self) -> Memory:
+        """Read `blank`."""
+        return self.read(self.blank)
+
     def forward(self, batch: Mapping[str, Any]) -> Outputs:
         """Score the texts of a batch.
 
@@ -75,7 +79,7 @@ class Writer(nn.Module, ABC):
             batch: what is read, of the samples that have it; ``text`` (N, T) tokens, of the samples that have one;
                 ``present/<modality>`` (B,) bool for which samples these are, all of them when left out.
         """
-        inputs: Tensor = batch.get(self.modality, self.blank[:0])
+        inputs: Tensor = batch[self.modality] if self.modality in batch else self.blank[:0]
         text: Tensor = batch.get("text", torch.full((0, 1), self.text.pad, device=inputs.device))
         has_input, has_text = _flag(batch, self.modality, inputs), _flag(batch, "text", text)
         if len(has_input) != len(has_text):
@@ -84,7 +88,7 @@ class Writer(nn.Module, ABC):
                 f"{len(has_text)} with or without text. Give `present/{self.modality}` and `present/text`."
             )
         both = has_input & has_text
-        memory = self.read(inputs if len(inputs) else self.blank)
+        memory = self.read(inputs) if len(inputs) else self.read_nothing()
         text = text[has_input[has_text]]
         if len(text):
             read = memory.rows(has_text[has_input])

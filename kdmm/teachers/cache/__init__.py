@@ -1,0 +1,1 @@
+"""Teachers' answers kept in tables: how they are written, checked and looked up."""

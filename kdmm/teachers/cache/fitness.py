@@ -1,0 +1,165 @@
+"""Whether a store is as it was written, and was made for what it is used for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kdmm.distributed import all_reduce_sum, rank, world_size
+from kdmm.errors import InputError
+from kdmm.teachers.cache.data import CacheSource, Samples
+from kdmm.teachers.cache.facts import differences, facts_of_data, facts_of_teacher
+from kdmm.teachers.cache.files import file_checksum
+from kdmm.teachers.cache.finishing import MANIFEST
+from kdmm.teachers.cache.keys import TEXTS, text_key
+from kdmm.teachers.cache.requests import texts_of_sample
+from kdmm.teachers.cache.store import Store
+from kdmm.teachers.teacher import Running
+from kdmm.views import stable_hash
+
+__all__ = ["check_data", "check_files", "check_samples", "check_teacher", "check_views"]
+
+REMEDY = "Write a store for it with `kdmm cache`, or give the setting that the store was made with."
+
+
+def check_files(store: Store, content: bool = True, device: torch.device | None = None) -> None:
+    """Refuse a store that is not as it was written. Each rank reads its share of the files.
+
+    Args:
+        store: that was written.
+        content: compare checksums too, which reads every file once.
+        device: where the ranks exchange how many are damaged.
+
+    Raises:
+        InputError: a file is missing, cut off or changed; the message names it.
+    """
+    files = [(store.folder / note["file"], note) for note in store.files()]
+    bad = [message for path, note in files if (message := _wrong_size(path, note["bytes"]))]
+    if content and not bad:
+        own = files[rank() :: world_size()]
+        with ThreadPoolExecutor() as pool:  # a checksum is made outside Python's lock
+            found = pool.map(lambda each: file_checksum(each[0]) == each[1]["checksum"], own)
+        bad = [
+            f"{path} is damaged: it does not have the checksum that {MANIFEST} tells"
+            for (path, _), whole in zip(own, found, strict=True)
+            if not whole
+        ]
+    total = int(all_reduce_sum(torch.tensor(len(bad), device=device)))
+    if total:
+        named = bad[0] if bad else f"A file of the store {store.folder} is damaged, as another process tells"
+        raise InputError(f"{named}. Delete it, and run `kdmm cache` as before: it alone is written again.")
+    for each in store.added:
+        check_files(each, content, device)
+
+
+def check_data(store: Store, data: CacheSource) -> None:
+    """Refuse data that are augmented otherwise than the store's.
+
+    Raises:
+        InputError: a fact differs; the message names it and both values.
+    """
+    _refuse(store, differences(store.facts, facts_of_data(data.facts, store.read)))
+
+
+def check_teacher(store: Store, teachers: Mapping[str, Running]) -> None:
+    """Refuse a running teacher that is not the store's.
+
+    Args:
+        store: that was written.
+        teachers: by their names in a batch.
+
+    Raises:
+        InputError: a fact differs; the message names it and both values.
+    """
+    if set(teachers) != set(store.parts):
+        raise InputError(
+            f"The store {store.folder} holds answers of {', '.join(store.parts)}, and the running teacher is "
+            f"{', '.join(teachers)}. Give the one that the store was made with."
+        )
+    here: dict[str, str] = {}
+    for part, teacher in teachers.items():
+        here |= facts_of_teacher(part, teacher.model, teacher.preprocess)
+    _refuse(store, differences(store.facts, here))
+
+
+def check_views(store: Store, data: CacheSource, splits: Iterable[str]) -> None:
+    """Refuse training on views that the store does not have.
+
+    Raises:
+        InputError: there are more of them, or a new one in every pass.
+    """
+    has_media = any(each not in TEXTS for each in store.read)
+    if "train" in splits and has_media and (data.views is None or data.views > store.manifest["views"]):
+        raise InputError(
+            f"views: the DataModule has `views: {'null' if data.views is None else data.views}`, and the store "
+            f"{store.folder} has {store.manifest['views']}. Set `data.views` to as many, write more with `kdmm "
+            "cache`, or take kdmm.teachers.Hybrid."
+        )
+
+
+def check_samples(store: Store, data: CacheSource, splits: Iterable[str]) -> list[str]:
+    """Refuse samples that are called as the store's but have other media; return how many of each split lack.
+
+    Args:
+        store: that was written.
+        data: the DataModule.
+        splits: which of its splits.
+
+    Raises:
+        InputError: a sample or a source read from front to back is another; the message names it.
+    """
+    absent = []
+    written = {name: each for name, each in store.tables.items() if all(read in TEXTS for read in each.reads)}
+    for split in splits:
+        if not data.has(split):
+            continue
+        known, samples = store.media(split), data.everything(split)
+        _refuse(store, differences(_of_streams(store.streams(split)), _of_streams(samples.identities())))
+        count, lacking = 0, []
+        texts: dict[str, dict[int, tuple[str, ...]]] = {name: {} for name in written}
+        for place in samples.walk(listed=True):
+            for name, table in written.items():
+                texts[name].update((text_key(*each), each) for each in texts_of_sample(place.sample, table.reads))
+            if any(place.sample.has(each) for each in store.manifest["media"]):
+                count += 1
+                if _is_new(store, place, known, samples, split):
+                    lacking.append(place.name)
+        if lacking:
+            absent.append(f"{len(lacking)} of {count} {split} samples, such as {lacking[0]!r}")
+        for name, some in texts.items():
+            rows = written[name].find(torch.tensor(list(some), dtype=torch.long))
+            missing = [each for each, row in zip(some.values(), rows.tolist(), strict=True) if row < 0]
+            if missing:
+                absent.append(f"{len(missing)} of {len(some)} {split} texts, such as {missing[0][0]!r}")
+    return absent
+
+
+def _is_new(store: Store, place: Any, known: Mapping[int, int], samples: Samples, split: str) -> bool:
+    """Whether a sample is not known; refuse one that is known with other media."""
+    media = known.get(stable_hash(place.name))
+    if media is not None and media != stable_hash(samples.identity(place.sample, store.manifest["media"])):
+        raise InputError(
+            f"The store {store.folder} was not made for the {split} sample {place.name!r} ({place.sample.origin}): "
+            f"it has another file, or its file has changed. Were the rows of a table without ids shuffled? {REMEDY}"
+        )
+    return media is None
+
+
+def _refuse(store: Store, differ: Sequence[str]) -> None:
+    if differ:
+        raise InputError(f"The store {store.folder} was not made for this: {'; '.join(differ)}. {REMEDY}")
+
+
+def _of_streams(identities: Mapping[str, str]) -> dict[str, str]:
+    return {f"shards of {name}": each for name, each in identities.items()}
+
+
+def _wrong_size(path: Path, size: int) -> str | None:
+    if not path.is_file():
+        return f"{path} is missing"
+    found = path.stat().st_size
+    return None if found == size else f"{path} is cut off or changed: it has {found} bytes where {size} were written"

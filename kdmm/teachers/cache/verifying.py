@@ -1,0 +1,143 @@
+"""Whether a store still says what its teacher says: random entries are answered again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from kdmm.errors import InputError
+from kdmm.teachers.cache.answering import answer, inputs_of
+from kdmm.teachers.cache.data import CacheSource
+from kdmm.teachers.cache.keys import TEXTS, keys_of, text_key
+from kdmm.teachers.cache.requests import Request, texts_of
+from kdmm.teachers.cache.store import Store
+from kdmm.teachers.teacher import Running
+from kdmm.views import EVAL_VIEW
+
+__all__ = ["QUANTILES", "Verified", "verify"]
+
+QUANTILES = (0.0, 0.01, 0.1, 0.5)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """How near an output's stored answers are to new ones.
+
+    Args:
+        output: ``<table>.<name>``.
+        format: that it is stored in.
+        entries: how many were answered again.
+        quantiles: of the cosines, at `QUANTILES`.
+        difference: the largest of a number.
+    """
+
+    output: str
+    format: str
+    entries: int
+    quantiles: tuple[float, ...]
+    difference: float
+
+
+@torch.no_grad()
+def verify(
+    store: Store, teachers: Mapping[str, Running], data: CacheSource, count: int, seed: int = 0
+) -> list[Verified]:
+    """Answer random entries of each table again.
+
+    Args:
+        store: that is verified.
+        teachers: that run, by their names in a batch.
+        data: the DataModule that the store was made for.
+        count: entries of each table; all where there are fewer.
+        seed: of the choice.
+
+    Raises:
+        InputError: fewer than one entry, or an entry that should be there is not.
+    """
+    if count < 1:
+        raise InputError(f"verify: {count} given; give at least 1 entry.")
+    found: list[Verified] = []
+    for name, told in store.manifest["tables"].items():
+        table, teacher = store.tables[name], teachers[told["part"]]
+        draw = np.random.Generator(np.random.PCG64(seed))
+        stored: dict[str, list[Tensor]] = {}
+        again: dict[str, list[Tensor]] = {}
+        for keys, inputs in _drawn(store, teacher, table.reads, data, count, draw):
+            rows = table.find(keys)
+            if bool((rows < 0).any()):
+                raise InputError(f"The store {store.folder} lacks entries of the table {name}. Write it again.")
+            outputs, kept = answer(teacher, inputs), table.gather(rows)
+            for output in table.columns:
+                stored.setdefault(output, []).append(kept[output].cpu().flatten(1))
+                again.setdefault(output, []).append(outputs[output].float().cpu().flatten(1))
+        for output, column in table.columns.items():
+            if output in stored:
+                found.append(_compared(f"{name}.{output}", column.format.name, stored[output], again[output]))
+    return found
+
+
+def _compared(output: str, kept_in: str, stored: list[Tensor], again: list[Tensor]) -> Verified:
+    cosines = torch.cat([_cosine(*pair) for pair in zip(stored, again, strict=True)])
+    difference = max(float((a - b).abs().nan_to_num(0.0).max()) for a, b in zip(stored, again, strict=True))
+    quantiles = torch.quantile(cosines, torch.tensor(QUANTILES, dtype=cosines.dtype)).tolist()
+    return Verified(output, kept_in, len(cosines), tuple(quantiles), difference)
+
+
+def _cosine(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, "N"]:
+    cosine = torch.cosine_similarity(a.double(), b.double(), dim=1, eps=1e-30)
+    return torch.where((a == b).all(1), 1.0, cosine)  # of zeros too
+
+
+def _drawn(
+    store: Store,
+    teacher: Running,
+    reads: tuple[str, ...],
+    data: CacheSource,
+    count: int,
+    draw: np.random.Generator,
+) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+    """Yield keys and what is read, an entry at a time: a batch would be filled up otherwise than the store's was."""
+    preprocess, splits = teacher.preprocess.only(*reads), store.manifest["splits"]
+    device = next(teacher.model.parameters()).device
+    if all(each in TEXTS for each in reads):
+        texts = texts_of(data, splits, reads)
+        for place in draw.permutation(len(texts))[:count]:
+            row = texts[place]
+            by_modality = zip([each for each in TEXTS if each in reads], row, strict=True)
+            yield (
+                torch.tensor([text_key(*row)]),
+                {each: preprocess.written[each]([text]).to(device) for each, text in by_modality},
+            )
+        return
+    for split, requests in _requests(store, data, splits, reads, count, draw).items():
+        for batch in data.everything(split).batches(requests, preprocess):
+            if batch is not None:
+                inputs = inputs_of(batch, preprocess)
+                moved = {name: x.to(device) if isinstance(x, Tensor) else x for name, x in inputs.items()}
+                yield keys_of(reads, batch, [True] * len(batch["id"])), moved
+
+
+def _requests(
+    store: Store, data: CacheSource, splits: list[str], reads: tuple[str, ...], count: int, draw: np.random.Generator
+) -> dict[str, list[Request]]:
+    """Draw samples and views by split, in the order of the samples."""
+    views = {split: range(store.manifest["views"]) if split == "train" else (EVAL_VIEW,) for split in splits}
+    every = [
+        (split, place.source, place.position)
+        for split in splits
+        for place in data.everything(split).walk()
+        if all(place.sample.has(each) for each in reads)
+    ]
+    chosen = sorted(draw.permutation(len(every))[:count].tolist())
+    found: dict[str, list[Request]] = {}
+    for place in chosen:
+        split, source, position = every[place]
+        view = views[split][int(draw.integers(len(views[split])))]
+        found.setdefault(split, []).append((source, (position,), view))
+    return found
