@@ -99,7 +99,7 @@ def test_the_series_runs_each_row_once_with_its_own_captions_and_judge(tmp_path,
         assert ("taught" in sources) == ("sequence" in name or "interpolation" in name)
         if "taught" in sources:
             assert sources["taught"]["path"] == f"runs/captioning/teacher-fold{fold}/generated-train.jsonl"
-            assert made.data["batch_size"] == ({"pairs": 16, "taught": 48} if "inter" in name else {"taught": 64})
+            assert made.data["batch_size"] == ({"pairs": 8, "taught": 24} if "inter" in name else {"taught": 32})
         assert ("word" in made.module["objective"]["terms"]) == ("word" in name)
     assert "Names of training pictures drawn at random: cider_d " in capsys.readouterr().out
     assert Path("runs/captioning/tables.md").read_text().count("| alone |") == len(metrics)

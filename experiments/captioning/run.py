@@ -22,8 +22,8 @@ from kdmm.metrics import Captioning
 
 HERE = Path(__file__).parent
 METRICS = ("test/cider_d", "test/rouge_l", "test/beam4/cider_d", "test/own_caption/recall@5")
-NO_TAUGHT = ["~data.sources.taught", "~data.batch_size.taught", "data.batch_size.pairs=64"]
-NO_PAIRS = ["~data.sources.pairs", "~data.batch_size.pairs", "data.batch_size.taught=64"]
+NO_TAUGHT = ["~data.sources.taught", "~data.batch_size.taught", "data.batch_size.pairs=32"]
+NO_PAIRS = ["~data.sources.pairs", "~data.batch_size.pairs", "data.batch_size.taught=32"]
 NO_WORD = ["~module.objective.terms.word"]
 ROWS: Mapping[str, tuple[str, Sequence[str]]] = {  # the config of each, and what differs from it
     "alone": ("alone", []),

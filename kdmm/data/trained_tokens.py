@@ -7,7 +7,7 @@ from typing import Literal
 
 from kdmm.data.source import Source
 from kdmm.errors import InputError
-from kdmm.models.tokens import BEGIN, END, PAD, Tokens
+from kdmm.models.tokens import BEGIN, END, PAD, UNTRAINED, Tokens
 
 __all__ = ["TrainedTokens"]
 
@@ -42,7 +42,7 @@ def TrainedTokens(  # noqa: N802  a tokenizer to its users, who write it in YAML
     if context_length < 2:
         raise InputError(f"TrainedTokens.context_length: {context_length} given; give 2 or more: one is the end.")
     if trained_on is None:
-        return Tokens("", vocab_size, context_length, side)
+        return Tokens(f"{UNTRAINED}{side}", vocab_size, context_length, side)
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     texts = list(_texts(trained_on, side))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,8 +15,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from kdmm.errors import InputError
 
-__all__ = ["BEGIN", "END", "PAD", "KeptTokens", "TextTokens", "Tokens"]
+__all__ = ["BEGIN", "END", "PAD", "UNTRAINED", "KeptTokens", "TextTokens", "Tokens"]
 
+UNTRAINED = "untrained: "
 PAD, BEGIN, END = "<pad>", "<s>", "</s>"
 """The special tokens of `Tokens`, numbered 0 to 2."""
 
@@ -76,17 +77,17 @@ class Tokens(TextTokens):
     """A trained tokenizer as a value: the JSON of Hugging Face's ``tokenizers``, with `PAD`, `BEGIN` and `END`.
 
     Args:
-        content: the JSON; empty where a model that is being loaded will bring it.
+        content: the JSON; `UNTRAINED` and the side where a model that is being loaded will bring it, so that two
+            tokenizers are one or two as they were in training.
         count: V.
         length: longer texts are cut to so many tokens.
-        side: which of a sample's texts it numbers: ``source``, ``text`` or ``both``. Told apart by it before their
-            content is known, two tokenizers are one or two as they were in training.
+        side: which of a sample's texts it was trained on: ``source``, ``text`` or ``both``.
     """
 
     content: str
     count: int
     length: int
-    side: str = "both"
+    side: str = field(default="both", compare=False)
 
     @property
     def size(self) -> int:
@@ -127,7 +128,7 @@ class Tokens(TextTokens):
 @lru_cache(maxsize=8)
 def _tokenizer(content: str) -> Any:
     """Return the tokenizer of a JSON, made once a process."""
-    if not content:
+    if content.startswith(UNTRAINED):
         raise InputError(
             "TrainedTokens.trained_on: null, and no trained model has brought a tokenizer. Name a source to train on."
         )
