@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from kdmm.data.sample import Sample
 from kdmm.data.source import Source, Split
+from kdmm.data.wrapped import Wrapped
 from kdmm.views import stable_hash
 
 __all__ = ["ChangedTraining", "chosen_concepts", "concept"]
 
 
-class ChangedTraining(Source):
+class ChangedTraining(Wrapped):
     """Changes the train split of another source; its val and test splits, and their name in reports, are the other's.
 
     Args:
         source: whose samples are taken.
     """
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
-
     @abstractmethod
     def changed(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         """Return what remains of the training samples."""
 
-    @property
-    def classes(self) -> Mapping[str, tuple[str, ...]]:
-        """Those of the source."""
-        return self.source.classes
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those of the source."""
-        return self.source.splits
-
     def describe(self, split: Split) -> dict[str, Any]:
         """Return the source's own description where the samples are its own."""
-        return super().describe(split) if split == "train" else self.source.describe(split)
+        return Source.describe(self, split) if split == "train" else self.source.describe(split)
 
     def read(self, split: Split) -> Sequence[Sample]:
         """Change the train split."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from kdmm.data.sample import Sample
 from kdmm.data.source import Source, Split
+from kdmm.data.wrapped import Wrapped
 from kdmm.errors import InputError, nearest
 from kdmm.outputs import MODALITIES
 
 __all__ = ["Having"]
 
 
-class Having(Source):
+class Having(Wrapped):
     """The samples of a source that have all of some modalities, such as the stamps that sound; others are left out.
 
     Args:
@@ -25,7 +25,7 @@ class Having(Source):
     """
 
     def __init__(self, source: Source, modalities: Sequence[str]) -> None:
-        self.source = source
+        super().__init__(source)
         self.modalities = tuple(modalities)
         if not self.modalities:
             raise InputError("Having.modalities: none given; give one or more, such as [audio].")
@@ -38,20 +38,6 @@ class Having(Source):
 
     def __str__(self) -> str:
         return f"Having({self.source}, {list(self.modalities)})"
-
-    @property
-    def classes(self) -> Mapping[str, tuple[str, ...]]:
-        """Those of the source."""
-        return self.source.classes
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those of the source."""
-        return self.source.splits
-
-    def describe(self, split: Split) -> dict[str, Any]:
-        """Return the source's description under this name."""
-        return {**self.source.describe(split), **super().describe(split)}
 
     def read(self, split: Split) -> Sequence[Sample]:
         """Take the samples that have them all."""

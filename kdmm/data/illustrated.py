@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 from kdmm.data.sample import Sample
 from kdmm.data.source import Source, Split
+from kdmm.data.wrapped import Wrapped
 from kdmm.errors import InputError, nearest
 
 __all__ = ["Illustrated"]
@@ -16,7 +16,7 @@ __all__ = ["Illustrated"]
 PICTURE = "picture"
 
 
-class Illustrated(Source):
+class Illustrated(Wrapped):
     """The samples of some classes, each with the picture that another source has under a name.
 
     So a note of any guitar comes with the emoji of a guitar. Samples of other classes are left out; captions, sounds,
@@ -33,7 +33,7 @@ class Illustrated(Source):
     """
 
     def __init__(self, source: Source, pictures: Source, names: Mapping[str, str], label: str) -> None:
-        self.source = source
+        super().__init__(source)
         self.pictures = pictures
         self.names = dict(names)
         self.label = label
@@ -45,15 +45,6 @@ class Illustrated(Source):
     def classes(self) -> Mapping[str, tuple[str, ...]]:
         """Those of the source, and ``picture``: the captions of the pictures that were asked for, sorted."""
         return {**self.source.classes, PICTURE: tuple(sorted(set(self.names.values())))}
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those of the source."""
-        return self.source.splits
-
-    def describe(self, split: Split) -> dict[str, Any]:
-        """Return the source's description under this name."""
-        return {**self.source.describe(split), **super().describe(split)}
 
     def read(self, split: Split) -> Sequence[Sample]:
         """Give the samples of a split their pictures."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from kdmm.data.sample import MediaRef, Sample
-from kdmm.data.source import Source, Split
+from kdmm.data.source import Split
+from kdmm.data.wrapped import Wrapped
 from kdmm.models.video import VideoClip
 
 __all__ = ["StillClips", "StillRef"]
@@ -41,7 +41,7 @@ class StillRef:
         return f"still {self.image.identity()}"
 
 
-class StillClips(Source):
+class StillClips(Wrapped):
     """The samples of a source, each picture in the place of a clip, of one frame (Bain et al. 2021, arXiv:2104.00650).
 
     Samples without a picture are left out.
@@ -50,25 +50,8 @@ class StillClips(Source):
         source: whose samples are taken, split by split.
     """
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
-
     def __str__(self) -> str:
         return f"StillClips({self.source})"
-
-    @property
-    def classes(self) -> Mapping[str, tuple[str, ...]]:
-        """Those of the source."""
-        return self.source.classes
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those of the source."""
-        return self.source.splits
-
-    def describe(self, split: Split) -> dict[str, Any]:
-        """Return the source's description under this name."""
-        return {**self.source.describe(split), **super().describe(split)}
 
     def read(self, split: Split) -> Sequence[Sample]:
         """Take the pictures as clips."""

@@ -92,7 +92,9 @@ def test_the_fetched_set_is_what_it_says():
     found = everything(None)
     assert len(found) == 6046
     assert sum(sample.labels["kind"] for sample in found.values()) == 1896
-    assert len({sample.group for sample in found.values()}) == 4867
+    assert (
+        len({sample.group for sample in found.values()}) == 4864
+    )  # as an exact comparison of all pairs of sets of shingles counts them
     sizes = {split: len(Spam().samples(split)) for split in Spam().splits}
     assert 600 < sizes["val"] < 850
     assert 1000 < sizes["test"] < 1150
