@@ -83,18 +83,19 @@ def compare(
         if row.generate is not None and not (done.dir / "generated-train.jsonl").is_file():
             print(f"kdmm generate {done.dir}", flush=True)
             run.generate(done.dir, allow=allow, **row.generate)
-        for metric in plan.metrics:
+        for metric in plan.metrics if row.compared else ():
             if metric not in done.metrics:  # said before the next row is trained
                 raise InputError(
                     f"{series}: metrics: {done.dir} has no {metric!r}; it measured {', '.join(done.metrics)}."
                     f"{nearest(metric, done.metrics)}"
                 )
+    compared = [name for name, row in plan.rows.items() if row.compared]
     values = {
-        metric: {name: {fold: runs[name, fold].metrics[metric] for fold in numbers} for name in plan.rows}
+        metric: {name: {fold: runs[name, fold].metrics[metric] for fold in numbers} for name in compared}
         for metric in plan.metrics
     }
-    records = {name: runs[name, numbers[0]].record for name in plan.rows}
-    speeds = measure_speed([runs[name, numbers[0]].dir for name in plan.rows], allow=tuple(allow)) if speed else None
+    records = {name: runs[name, numbers[0]].record for name in compared}
+    speeds = measure_speed([runs[name, numbers[0]].dir for name in compared], allow=tuple(allow)) if speed else None
     tables = (
         _models(records, speeds),
         *(against(f"{metric} in %, mean of {len(numbers)}", found, plan.baseline) for metric, found in values.items()),

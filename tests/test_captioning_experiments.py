@@ -1,10 +1,7 @@
 """The shipped captioning experiments, made small: real pictures, the real YAML files, every row of the series."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +9,7 @@ import kdmm
 from kdmm import config
 from kdmm.data import Emoji
 from kdmm.metrics.functional.captions import cider_d
+from kdmm.runs.series import Series
 
 CAPTIONING = Path("experiments/captioning").resolve()
 NAMES = {"_target_": "kdmm.data.Emoji", "groups": ["Food & Drink"]}
@@ -35,7 +33,8 @@ def small(role, *more):
 @pytest.fixture
 def teacher(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return kdmm.fit(CAPTIONING / "teacher.yaml", small("teacher", "data.batch_size=32", "module.teacher.freeze=false"))
+    locked = ["module.features.views=1", "module.features.precision=float32"]
+    return kdmm.fit(CAPTIONING / "teacher.yaml", small("teacher", "data.batch_size=32", *locked))
 
 
 def test_teacher_its_captions_and_its_students(teacher):
@@ -69,37 +68,23 @@ def test_the_student_alone(tmp_path, monkeypatch):
     assert not any("teacher" in name for name in run.metrics)
 
 
-def test_the_series_runs_each_row_once_with_its_own_captions_and_judge(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    settings = {}
-    metrics = ("cider_d", "rouge_l", "beam4/cider_d", "own_caption/recall@5")
-
-    def complete(path, overrides=(), *, allow=()):
-        made = config.load(path, overrides, tuple(allow))
-        settings[made.name] = made
-        folder = Path("runs") / made.name
-        folder.mkdir(parents=True)
-        return SimpleNamespace(dir=folder, metrics={f"test/{name}": 0.5 for name in metrics})
-
-    monkeypatch.setattr(kdmm, "complete", complete)
-    monkeypatch.setattr(kdmm, "generate", lambda run: (Path(run) / "generated-train.jsonl").write_text(""))
-    monkeypatch.setattr(sys, "argv", ["run.py", "--folds", "0", "2"])
-    runpy.run_path(str(CAPTIONING / "run.py"), run_name="__main__")
-    assert len(settings) == 2 * (1 + 8)
-    for name, made in settings.items():
-        if name.startswith("quickstart"):
-            assert made.data["sources"]["pairs"]["fold"] == int(name[-1])
+def test_each_row_of_the_series_has_its_own_captions_and_judge():
+    series = Series.read(CAPTIONING / "series.yaml")
+    for name, row in series.rows.items():
+        made = config.load(row.config, series.overrides(name, 2, Path("runs")), ())
+        if name == "judge":
+            assert made.data["sources"]["pairs"]["fold"] == 2
             continue
-        fold = int(name[-1])
-        student = "teacher-fold" not in name
-        assert made.module["student" if student else "teacher"]["text"]["trained_on"]["fold"] == fold == made.seed
-        assert made.module["metrics"]["judged"]["media"]["fold"] == fold
-        assert made.module["metrics"]["judged"]["judge"]["run"] == f"runs/quickstart/teacher-fold{fold}"
-        sources = made.data["sources"]
-        assert ("taught" in sources) == ("sequence" in name or "interpolation" in name)
-        if "taught" in sources:
-            assert sources["taught"]["path"] == f"runs/captioning/teacher-fold{fold}/generated-train.jsonl"
-            assert made.data["batch_size"] == ({"pairs": 8, "taught": 24} if "inter" in name else {"taught": 32})
-        assert ("word" in made.module["objective"]["terms"]) == ("word" in name)
-    assert "Names of training pictures drawn at random: cider_d " in capsys.readouterr().out
-    assert Path("runs/captioning/tables.md").read_text().count("| alone |") == len(metrics)
+        text = made.module["teacher" if name == "teacher" else "student"]["text"]
+        assert text["trained_on"]["measured"]["fold"] == made.seed == 2
+        judged = made.module["metrics"]["judged"]
+        assert judged["media"]["measured"]["fold"] == 2
+        assert judged["judge"]["run"] == "runs/captioning/judge-fold2"
+        if name != "teacher":
+            sizes, sources = made.data["batch_size"], made.data["sources"]
+            assert sum(sizes.values()) == 48
+            assert sizes.keys() == sources.keys()
+            assert ("taught" in sources) == ("sequence" in name)
+            assert ("word" in made.module["objective"]["terms"]) == ("word" in name)
+            if "taught" in sources:
+                assert sources["taught"]["path"] == "runs/captioning/teacher-fold2/generated-train.jsonl"

@@ -150,6 +150,14 @@ def test_what_a_row_writes_is_written_once(series, counted, monkeypatch):
     assert asked == [("runs/few/teacher-fold1", {"beams": 2})]
 
 
+def test_a_row_that_others_stand_on_need_not_be_compared(series, counted):
+    series.write_text(SERIES.replace("teacher: {config", "teacher: {compared: false, config"))
+    found = kdmm.compare(series, folds=[1])
+    assert counted == ["few/teacher-fold1", "few/small-fold1", "few/distilled-fold1"]
+    assert list(found.values["test/top1"]) == ["small", "distilled"]
+    assert "teacher" not in found.to_markdown()
+
+
 def test_a_wrong_series_has_exit_status_2(series, capsys):
     series.write_text(SERIES.replace("baseline: small", "baseline: smal"))
     assert main(["compare", str(series)]) == 2

@@ -56,7 +56,7 @@ class Mix(pl.Callback):
         """Mix the batch.
 
         Raises:
-            InputError: a model does not read the pictures, or the batch has captions, which nothing mixes.
+            InputError: a model does not read the pictures, or reads captions too, which nothing mixes.
         """
         models = {name: part for name, part in batch.items() if isinstance(part, dict) and "id" in part}
         blind = [name for name, part in models.items() if self.modality not in part]
@@ -65,11 +65,13 @@ class Mix(pl.Callback):
                 f"Mix: {', '.join(blind)} does not read the {self.modality} of this batch and cannot see it mixed. A "
                 "teacher that has answered beforehand (Precomputed) knows none of it: take Frozen or FromRun."
             )
-        others = [f"present/{other}" for other in MODALITIES if other != self.modality]
-        for part in models.values():
-            if any(bool(part[other].any()) for other in others if other in part):
+        others = [other for other in MODALITIES if other != self.modality]
+        for name, part in models.items():
+            read = [other for other in others if other in part and bool(part[f"present/{other}"].any())]
+            if read:
                 raise InputError(
-                    f"Mix: the batch has more than {self.modality}, and nothing says which captions are true of two."
+                    f"Mix: {name} reads the {' and '.join(read)} of this batch besides its {self.modality}, and "
+                    "nothing says which captions are true of two. Mix data of one modality, or leave this callback out."
                 )
         first = next(iter(models.values()))
         flag = first[f"present/{self.modality}"]

@@ -10,6 +10,7 @@ from kdmm.data.coco_captions import CocoCaptions
 from kdmm.data.coco_detection import CocoDetection
 from kdmm.data.composite import Composite
 from kdmm.data.digits import Digits
+from kdmm.data.domain_shift import DomainShift
 from kdmm.data.embedded import embedded
 from kdmm.data.emoji import Emoji
 from kdmm.data.emoji_names import EmojiNames
@@ -27,6 +28,7 @@ from kdmm.data.mask_folder import MaskFolder
 from kdmm.data.mislabelled import Mislabelled
 from kdmm.data.movie_reviews import MovieReviews
 from kdmm.data.multimodal import MultimodalDataModule
+from kdmm.data.noto_emoji import NotoEmoji
 from kdmm.data.only import Only
 from kdmm.data.pair_table import PairTable
 from kdmm.data.parallel_table import ParallelTable
@@ -62,6 +64,7 @@ __all__ = [
     "CocoDetection",
     "Composite",
     "Digits",
+    "DomainShift",
     "Emoji",
     "EmojiNames",
     "Esc50",
@@ -78,6 +81,7 @@ __all__ = [
     "Mislabelled",
     "MovieReviews",
     "MultimodalDataModule",
+    "NotoEmoji",
     "Only",
     "PairTable",
     "ParallelTable",

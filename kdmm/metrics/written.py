@@ -74,7 +74,9 @@ class WritingMetric(ModelMetric):
         name, model = type(self).__name__, self.writer
         trained = "teacher" if self.role not in batch and "teacher" in batch else self.role  # a teacher in training
         ids, part = read_batch(batch, "id", name), read_batch(batch, trained, name)
-        if model.modality not in part:
+        features = part.get(f"features/{model.modality}")
+        inputs = part.get(model.modality, features)
+        if inputs is None:
             return []
         captions = batch["captions"] if "captions" in batch else [_alone(each) for each in batch["caption"]]
         flag = part.get(f"present/{model.modality}")
@@ -82,8 +84,9 @@ class WritingMetric(ModelMetric):
         wanted = [place for place, row in enumerate(rows) if captions[row]]
         if not wanted:
             return []
-        inputs = part[model.modality]
-        texts = model.generate(inputs[torch.tensor(wanted, device=inputs.device)], self.beams, self.max_tokens)
+        chosen_inputs = inputs[torch.tensor(wanted, device=inputs.device)]
+        how = {"are_features": True} if inputs is features else {}  # of a model with locked towers alone
+        texts = model.generate(chosen_inputs, self.beams, self.max_tokens, **how)
         chosen = [rows[place] for place in wanted]
         return [Written(ids[row], text, tuple(captions[row])) for row, text in zip(chosen, texts, strict=True)]
 

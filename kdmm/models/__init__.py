@@ -15,6 +15,7 @@ from kdmm.models.detection.pyramid import TimmPyramid
 from kdmm.models.dual_encoder import DualEncoder
 from kdmm.models.embed import embed_images, embed_media, embed_sounds, embed_texts
 from kdmm.models.inherited import Inherited
+from kdmm.models.locked_towers import LockedTowers
 from kdmm.models.map_encoder import MapEncoder, TimmMaps
 from kdmm.models.masked import Masked
 from kdmm.models.open_clip import OpenClip
@@ -63,6 +64,7 @@ __all__ = [
     "ImageTransform",
     "Inherited",
     "LibrosaLogMel",
+    "LockedTowers",
     "LogMel",
     "LstmText",
     "MapEncoder",

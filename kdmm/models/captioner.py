@@ -100,10 +100,28 @@ class Captioner(Writer):
         Args:
             inputs: (N, ...) as the tower prepares them.
         """
+        return self.read_features(self.features(self.modality, inputs))
+
+    @property
+    def locked(self) -> tuple[str, ...]:
+        """The modality that the tower reads, if it is frozen."""
+        return (self.modality,) if self.freeze else ()
+
+    @property
+    def towers(self) -> nn.Module:
+        """The tower."""
+        return self.tower
+
+    def features(self, modality: str, inputs: Tensor) -> Tensor:
+        """Return the places (N, P, tower's width) of media, without gradient where the tower is frozen."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             places: Tensor = self.tower(inputs)
-        valid = torch.ones(places.shape[:2], dtype=torch.bool, device=places.device)
-        return Memory(self.projection(places), valid, {"places": places})
+        return places
+
+    def read_features(self, features: Tensor) -> Memory:
+        """Read the places (N, P, tower's width) of media."""
+        valid = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
+        return Memory(self.projection(features), valid, {"places": features})
 
     def read_nothing(self) -> Memory:
         """Read `blank` without a trace in the tower's batch statistics."""

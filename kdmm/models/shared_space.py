@@ -95,6 +95,11 @@ class SharedSpace(nn.Module):
             self.towers[modality].requires_grad_(False).eval()
 
     @property
+    def locked(self) -> tuple[str, ...]:
+        """The modalities whose towers are frozen."""
+        return self.freeze
+
+    @property
     def preprocess(self) -> Preprocess:
         """The towers', which a loaded state may change."""
         towers = {modality: cast(Any, tower) for modality, tower in self.towers.items()}

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 from kdmm.errors import InputError
 from kdmm.losses import Objective
-from kdmm.models import Preprocess, SharedSpace
+from kdmm.models import LockedTowers, Preprocess
 from kdmm.modules.base import TrainingModule
 from kdmm.modules.optim import Optimization
 from kdmm.outputs import Batch, Outputs
@@ -81,12 +81,13 @@ class TeacherModule(TrainingModule):
         self.features = features
         self.locked: tuple[str, ...] = ()
         if features is not None:
-            if not isinstance(teacher, SharedSpace) or not teacher.freeze:
+            if not isinstance(teacher, LockedTowers) or not teacher.locked:
                 raise InputError(
                     "TeacherModule.features: the teacher has no locked towers whose features could be computed "
-                    "beforehand. Leave `features` out, or lock towers with `freeze` of DualEncoder or SharedSpace."
+                    "beforehand. Leave `features` out, or lock towers with `freeze` of DualEncoder, SharedSpace or "
+                    "Captioner."
                 )
-            self.locked = teacher.freeze
+            self.locked = teacher.locked
 
     @property
     def model(self) -> nn.Module:
@@ -116,12 +117,20 @@ class TeacherModule(TrainingModule):
         """Compute the locked towers' features, now that the device is known."""
         if self.features is not None:
             wanted = cast(Preprocess, self.teacher.preprocess).only(*self.locked)
-            data, model = self.dynamic_trainer.datamodule, cast(SharedSpace, self.teacher)
+            data, model = self.dynamic_trainer.datamodule, cast(LockedTowers, self.teacher)
             self.features.prepare(data, ("train", "val"), model.towers, wanted, model.features)
 
     def outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
         """Return the teacher's answer as that of the model in training, and nothing beside it."""
-        inputs = dict(batch["teacher"])
-        if self.features is not None:
-            inputs.update({f"features/{name}": rows for name, rows in self.features.rows(inputs).items()})
-        return self.teacher(inputs), {}
+        return self.teacher(self._looked_up(batch)["teacher"]), {}
+
+    def update_metrics(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
+        """Update the metrics, of which some let the model write about what the locked towers gave."""
+        super().update_metrics(student, teacher, self._looked_up(batch))
+
+    def _looked_up(self, batch: Batch) -> Batch:
+        """Return the batch with the locked towers' features, if they were computed beforehand."""
+        if self.features is None:
+            return batch
+        found = {f"features/{name}": rows for name, rows in self.features.rows(batch["teacher"]).items()}
+        return {**batch, "teacher": {**batch["teacher"], **found}}

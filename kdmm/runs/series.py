@@ -16,7 +16,7 @@ __all__ = ["Row", "Series"]
 PLACE = re.compile(r"<([^<>=]+)>")
 FOLD = "fold"
 KEYS = ("name", "folds", "baseline", "metrics", "rows")
-ROW_KEYS = ("config", "overrides", "generate")
+ROW_KEYS = ("config", "overrides", "generate", "compared")
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,13 @@ class Row:
         overrides: ``key=value`` strings. ``<fold>`` in them stands for the number of the fold, and ``<teacher>`` for
             the folder of the row ``teacher``'s run of the same fold.
         generate: arguments of `kdmm.generate`: what the finished model writes about its training data.
+        compared: whether it stands in the tables; if not, it is run for the rows that stand on it alone.
     """
 
     config: Path
     overrides: tuple[str, ...] = ()
     generate: Mapping[str, Any] | None = None
+    compared: bool = True
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -76,8 +78,9 @@ class Series:
         for name, given in tree["rows"].items():
             rows[str(name)] = _row(path, str(name), given, rows)
         folds, metrics = (_listed(path, key, tree[key], kind) for key, kind in (("folds", int), ("metrics", str)))
-        if tree["baseline"] not in rows:
-            raise InputError(f"{path}: baseline: {_wrong(tree['baseline'], rows)}")
+        compared = [name for name, row in rows.items() if row.compared]
+        if tree["baseline"] not in compared:
+            raise InputError(f"{path}: baseline: {_wrong(tree['baseline'], compared)}")
         return cls(str(tree["name"]), folds, tree["baseline"], metrics, rows)
 
     def chosen(self, names: Iterable[str]) -> Series:
@@ -123,10 +126,14 @@ def _row(path: Path, name: str, given: Any, before: Mapping[str, Row]) -> Row:
     generate = given.get("generate")
     if generate is not None and not isinstance(generate, dict):
         raise InputError(f"{path}: {place}.generate: found {generate!r}; give its arguments, such as {{beams: 4}}.")
+    compared = given.get("compared", True)
+    if not isinstance(compared, bool):
+        raise InputError(f"{path}: {place}.compared: found {compared!r}; accepted: true or false.")
     row = Row(
         path.parent / str(given["config"]),
         _listed(path, f"{place}.overrides", given.get("overrides", ()), str),
         generate,
+        compared,
     )
     for each in row.places:
         if each != FOLD and each not in before:

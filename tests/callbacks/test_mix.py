@@ -73,9 +73,16 @@ def test_who_cannot_see_the_mixture_is_refused():
     with pytest.raises(InputError, match=r"teacher does not read the image.*Precomputed"):
         mixed(Mix(mixup=1.0), given)
     given = batch()
-    given["student"]["present/text"] = flags("10000")
-    with pytest.raises(InputError, match="captions"):
+    given["student"] |= {"present/text": flags("10000"), "text": torch.zeros(1, 7, dtype=torch.int64)}
+    with pytest.raises(InputError, match=r"student reads the text .*captions"):
         mixed(Mix(mixup=1.0), given)
+
+
+def test_captions_that_no_model_reads_do_not_matter():
+    given = batch()
+    for model in ("student", "teacher"):
+        given[model]["present/text"] = flags("11111")
+    assert torch.equal(mixed(Mix(mixup=1.0), given)["student"]["image"], mixed(Mix(mixup=1.0))["student"]["image"])
 
 
 @pytest.mark.parametrize("settings", [{}, {"mixup": -1.0, "cutmix": 2.0}])

@@ -133,6 +133,21 @@ def made(request):
     return kind, captioner(kind, settings={"attends": attends})
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_locked_tower_gave_stands_for_the_media(kind):
+    model, modality = captioner(kind, freeze=True), MODALITY[kind]
+    given = batch(model, kind, MIXED)
+    places = model.features(modality, given[modality])
+    assert not places.requires_grad
+    looked_up = {name: value for name, value in given.items() if name != modality} | {f"features/{modality}": places}
+    expected, found = model(given), model(looked_up)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    assert model.generate(places, 2, 6, are_features=True) == model.generate(given[modality], 2, 6)
+    assert (model.locked, captioner(kind).locked) == ((modality,), ())
+
+
 def next_scores(model, inputs, written):
     previous = torch.tensor([[TOKENS.begin, *written]])
     return model.decoder(model.read(inputs), previous)["logits"][0, -1]

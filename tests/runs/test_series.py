@@ -69,6 +69,8 @@ def test_chosen_rows_bring_those_that_they_stand_on(tmp_path):
         ("{config: student.yaml}", "student.yaml", r"rows.alone: found 'student.yaml'; give its config"),
         ("{config: student.yaml}", "{config: s.yaml, seed: 1}", r"rows.alone.found 'seed'; accepted: config"),
         ("{beams: 2}", "true", r"generate: found True; give its arguments"),
+        ("{beams: 2}", "{beams: 2}\n    compared: 1", r"compared: found 1; accepted: true or false"),
+        ("alone: {config: student.yaml}", "alone: {config: s.yaml, compared: false}", r"baseline: found 'alone'"),
         ("  teacher: ", "  fold: ", r"rows.fold: <fold> stands for the fold's number"),
     ],
 )

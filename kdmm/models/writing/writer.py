@@ -63,6 +63,14 @@ class Writer(nn.Module, ABC):
             inputs: as `preprocess` prepares it, of the N samples that have it.
         """
 
+    def read_features(self, features: Tensor) -> Memory:
+        """Read what a locked part of this network has given beforehand, see :class:`kdmm.models.LockedTowers`.
+
+        Args:
+            features: (N, ...) of the N samples that have what is read.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no locked part")
+
     @property
     @abstractmethod
     def blank(self) -> Tensor:
@@ -76,10 +84,12 @@ class Writer(nn.Module, ABC):
         """Score the texts of a batch.
 
         Args:
-            batch: what is read, of the samples that have it; ``text`` (N, T) tokens, of the samples that have one;
+            batch: what is read, of the samples that have it, or ``features/<modality>``, what a locked part gave of it;
+                ``text`` (N, T) tokens, of the samples that have one;
                 ``present/<modality>`` (B,) bool for which samples these are, all of them when left out.
         """
-        inputs: Tensor = batch[self.modality] if self.modality in batch else self.blank[:0]
+        features = batch.get(f"features/{self.modality}")
+        inputs: Tensor = batch.get(self.modality, self.blank[:0]) if features is None else features
         text: Tensor = batch.get("text", torch.full((0, 1), self.text.pad, device=inputs.device))
         has_input, has_text = _flag(batch, self.modality, inputs), _flag(batch, "text", text)
         if len(has_input) != len(has_text):
@@ -88,7 +98,8 @@ class Writer(nn.Module, ABC):
                 f"{len(has_text)} with or without text. Give `present/{self.modality}` and `present/text`."
             )
         both = has_input & has_text
-        memory = self.read(inputs) if len(inputs) else self.read_nothing()
+        read_rows = self.read if features is None else self.read_features
+        memory = read_rows(inputs) if len(inputs) else self.read_nothing()
         text = text[has_input[has_text]]
         if len(text):
             read = memory.rows(has_text[has_input])
@@ -107,13 +118,16 @@ class Writer(nn.Module, ABC):
         return outputs
 
     @torch.no_grad()
-    def generate(self, inputs: Tensor, beams: int = 1, max_tokens: int | None = None) -> list[str]:
+    def generate(
+        self, inputs: Tensor, beams: int = 1, max_tokens: int | None = None, are_features: bool = False
+    ) -> list[str]:
         """Write about each of N samples, in evaluation mode.
 
         Args:
             inputs: as `preprocess` prepares them, (N, ...).
             beams: the beginnings that are kept beside each other; 1 takes the best token each time.
             max_tokens: the most that are written, with the end; ``None``: the tokenizer's ``context_length``.
+            are_features: the inputs are what a locked part has given beforehand (`read_features`).
 
         Raises:
             InputError: fewer than one beam or token.
@@ -125,7 +139,8 @@ class Writer(nn.Module, ABC):
         training = self.training
         self.eval()
         try:
-            return self.text.decode(self.decoder.write(self.read(inputs), self.text, beams, wanted))
+            memory = self.read_features(inputs) if are_features else self.read(inputs)
+            return self.text.decode(self.decoder.write(memory, self.text, beams, wanted))
         finally:
             self.train(training)
 
