@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.bench import audio, cache, losses, mel, tiles, trainer
+from tests.bench import audio, cache, losses, mel, peer, tiles, trainer
 
 BENCHES = {
     "trainer": trainer.main,
@@ -11,6 +11,7 @@ BENCHES = {
     "audio": audio.main,
     "mel": mel.main,
     "cache": cache.main,
+    "peer": peer.main,
 }
 
 if __name__ == "__main__":

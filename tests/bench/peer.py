@@ -1,0 +1,195 @@
+"""Distillation by kdmm, teacher running and stored, beside open_clip's ``open_clip_train --distill-model``.
+
+The same table of pictures, models, batch, precision, augmentation and machine; one process at a time. Each program runs
+twice, for a few steps and for more: the difference of the two is the time of the steps between, without setting up.
+The teacher is a ViT-B/32 and the student a tenth of its size, both with random weights: what a step costs does not
+depend on them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from kdmm.data import Emoji
+
+BATCH, FEW, MORE, ROUNDS = 32, 2, 8, 3
+VIEWS = 1
+TEACHER = "ViT-B-32"
+STUDENT = {  # 15 M parameters, ViT-B/32 has 151 M; two thirds are the table of tokens
+    "embed_dim": 512,
+    "vision_cfg": {"image_size": 224, "layers": 9, "width": 192, "head_width": 64, "patch_size": 32},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 192, "heads": 3, "layers": 3},
+}
+STATISTICS = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+CROP = {
+    "_target_": "torchvision.transforms.v2.RandomResizedCrop",
+    "size": 224,
+    "scale": [0.9, 1.0],  # open_clip's own augmentation
+    "interpolation": 3,
+}
+
+
+def prepare(folder: Path) -> None:
+    """Write both models, the pictures and a table of as many rows as each length has samples."""
+    torch.manual_seed(0)
+    torch.save(open_clip.create_model(TEACHER).state_dict(), folder / "teacher.pt")
+    student = folder / "student"
+    student.mkdir()
+    settings = {"model_cfg": STUDENT, "preprocess_cfg": STATISTICS}
+    (student / "open_clip_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    weights = open_clip.model.CLIP(**STUDENT).state_dict()
+    save_file({name: value.contiguous() for name, value in weights.items()}, student / "open_clip_model.safetensors")
+    samples = Emoji().samples("train")[: BATCH * MORE]
+    rows = []
+    for sample in samples:
+        path = folder / f"{sample.id}.png"
+        sample.image.open().save(path)
+        rows.append((str(path), sample.captions[0]))
+    for steps in (FEW, MORE):
+        with (folder / f"{steps}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("image", "caption"))
+            writer.writerows(rows[: BATCH * steps])
+
+
+def experiment(folder: Path, steps: int, teacher: dict[str, Any]) -> dict[str, Any]:
+    """Return kdmm's experiment over a table."""
+    return {
+        "name": f"bench-{steps}",
+        "data": {
+            "_target_": "kdmm.data.ImageTextDataModule",
+            "sources": {"_target_": "kdmm.data.PairTable", "path": str(folder / f"{steps}.csv")},
+            "batch_size": BATCH,
+            "views": VIEWS,
+            "augment": [CROP],
+        },
+        "module": {
+            "_target_": "kdmm.modules.DistillationModule",
+            "student": {"_target_": "kdmm.models.OpenClip", "architecture": f"local-dir:{folder / 'student'}"},
+            "teacher": teacher,
+            "objective": {
+                "_target_": "kdmm.losses.Objective",
+                "terms": {
+                    "hard": {"_target_": "kdmm.losses.Contrastive", "pair": ["image", "text"]},
+                    "affinity": {"_target_": "kdmm.losses.Affinity", "pair": ["image", "text"]},
+                },
+            },
+            "optimization": {
+                "_target_": "kdmm.modules.Optimization",
+                "optimizer": {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 1e-4},
+            },
+            "metrics": {},
+        },
+        "trainer": {"accelerator": "cpu", "max_steps": steps, "enable_progress_bar": False, "limit_val_batches": 0},
+    }
+
+
+def running(folder: Path) -> dict[str, Any]:
+    model = {"_target_": "kdmm.models.OpenClip", "architecture": TEACHER, "weights": str(folder / "teacher.pt")}
+    return {"_target_": "kdmm.teachers.Frozen", "model": model}
+
+
+def by_kdmm(folder: Path, name: str, teacher: dict[str, Any]) -> Callable[[int], list[str]]:
+    """Return what is called to train a number of steps, given how the teacher answers."""
+
+    def command(steps: int) -> list[str]:
+        path = folder / f"{name}-{steps}.yaml"
+        path.write_text(yaml.safe_dump(experiment(folder, steps, teacher)), encoding="utf-8")
+        return [sys.executable, "-m", "kdmm", "fit", str(path), "--overwrite"]
+
+    return command
+
+
+def by_open_clip(folder: Path) -> Callable[[int], list[str]]:
+    """Return what is called to train a number of steps by open_clip."""
+
+    def command(steps: int) -> list[str]:
+        options = {
+            "train-data": folder / f"{steps}.csv",
+            "dataset-type": "csv",
+            "csv-separator": ",",
+            "csv-img-key": "image",
+            "csv-caption-key": "caption",
+            "model": f"local-dir:{folder / 'student'}",
+            "distill-model": TEACHER,
+            "distill-pretrained": folder / "teacher.pt",
+            "batch-size": BATCH,
+            "epochs": 1,
+            "workers": 0,
+            "precision": "fp32",
+            "device": "cpu",
+            "lr": 1e-4,
+            "warmup": 1,
+            "logs": folder / "logs",
+            "name": f"{steps}-{time.time_ns()}",
+            "save-frequency": 0,
+        }
+        given = [word for option, value in options.items() for word in (f"--{option}", str(value))]
+        return [sys.executable, "-m", "open_clip_train.main", *given]
+
+    return command
+
+
+def run(command: Sequence[str], folder: Path) -> tuple[float, float]:
+    """Return the seconds that a program takes, and its peak memory in GiB."""
+    log = folder / "log.txt"
+    began = time.perf_counter()
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    if status:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{log.read_text(errors='replace')[-4000:]}")
+    return seconds, used.ru_maxrss / 2**20  # Linux says KiB
+
+
+def measure(command: Callable[[int], list[str]], folder: Path) -> tuple[float, float]:
+    """Return samples a second and peak memory in GiB."""
+    few, _ = run(command(FEW), folder)
+    more, memory = run(command(MORE), folder)
+    return BATCH * (MORE - FEW) / (more - few), memory
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        online = by_kdmm(folder, "online", running(folder))
+        for steps in (FEW, MORE):
+            online(steps)
+            path = folder / f"online-{steps}.yaml"
+            words = [sys.executable, "-m", "kdmm", "cache", str(path), "--store", str(folder / f"store-{steps}")]
+            run(words, folder)
+
+        def cached(steps: int) -> list[str]:
+            stored = {"_target_": "kdmm.teachers.Cached", "store": str(folder / f"store-{steps}")}
+            return by_kdmm(folder, "cached", stored)(steps)
+
+        programs = {"open_clip_train": by_open_clip(folder), "kdmm, running": online, "kdmm, stored": cached}
+        found: dict[str, list[tuple[float, float]]] = {program: [] for program in programs}
+        for _ in range(ROUNDS):
+            for program, command in programs.items():
+                found[program].append(measure(command, folder))
+        peer = [speed for speed, _ in found["open_clip_train"]]
+        for program, values in found.items():
+            speeds, memories = zip(*values, strict=True)
+            ratios = sorted(own / theirs for own, theirs in zip(speeds, peer, strict=True))
+            print(
+                f"{program}: {statistics.median(speeds):.1f} samples/s, peak memory {max(memories):.2f} GiB; "
+                f"{statistics.median(ratios):.2f} of open_clip_train's speed ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            )
