@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,17 @@ from kdmm.data.audio_ref import AudioRef
 from kdmm.data.distinct import distinct
 from kdmm.data.image_ref import ImageRef
 from kdmm.data.sample import Sample
-from kdmm.data.source import SPLITS, Source, Split, check_ids
-from kdmm.data.tables import Table, read_table
+from kdmm.data.table_source import TableSource, shown, texts_in
+from kdmm.data.tables import Table
 from kdmm.data.video_ref import VideoRef
-from kdmm.errors import InputError, nearest
+from kdmm.errors import InputError
 
 __all__ = ["PairTable"]
 
-OTHER_NAMES: dict[str, Split] = {"validation": "val", "valid": "val", "dev": "val"}
 BYTES, PATH = "bytes", "path"  # what Hugging Face's data sets call the two fields of an image or a sound
 
 
-class PairTable(Source):
+class PairTable(TableSource):
     """A row is an image, a sound or a clip, or several of them, with captions; each may be missing, but not all.
 
     The file is read into memory, in Parquet with the media's bytes; take :class:`kdmm.data.WebDataset` for more than
@@ -60,70 +58,38 @@ class PairTable(Source):
         audio: str | None = None,
         video: str | None = None,
     ) -> None:
-        self.path = Path(path)
+        super().__init__(path, id, split, group, separator)
         self.image = image
         self.captions = [caption] if isinstance(caption, str) else list(caption or ())
-        self.id = id
-        self.split = split
-        self.group = group
         self.labels = tuple(labels)
         self.root = self.path.parent if root is None else Path(root)
-        self.separator = separator
         self.audio = audio
         self.video = video
         if image is None and audio is None and video is None and not self.captions:
             raise InputError("PairTable: video, image, audio and caption are all null; name a column for one of them.")
 
-    def __str__(self) -> str:
-        return f"PairTable({str(self.path)!r})"
-
     @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those in the split column, or the train split."""
-        return tuple(split for split in SPLITS if split in self._by_split)
+    def columns(self) -> Sequence[str | None]:
+        """Those of the media, captions and labels."""
+        return (self.image, self.audio, self.video, *self.captions, *self.labels)
 
-    def read(self, split: Split) -> list[Sample]:
-        """Return the rows of a split."""
-        return self._by_split[split]
-
-    @cached_property
-    def _by_split(self) -> dict[Split, list[Sample]]:
-        wanted = [self.image, self.audio, self.video, *self.captions, self.id, self.split, self.group, *self.labels]
-        names = list(dict.fromkeys(name for name in wanted if name is not None))
-        table = read_table(self.path, names, self.separator, "PairTable.path")
-        samples = [self._sample(table, row) for row in range(table.rows)]
-        check_ids(samples, str(self))
-        found: dict[Split, list[Sample]] = {}
-        for row, sample in enumerate(samples):
-            found.setdefault(self._split(table, row), []).append(sample)
-        return found
-
-    def _split(self, table: Table, row: int) -> Split:
-        if self.split is None:
-            return "train"
-        name = table.columns[self.split][row]
-        text = str(name).strip().lower()
-        for split in SPLITS:
-            if OTHER_NAMES.get(text, text) == split:
-                return split
-        raise InputError(
-            f"{table.origin(row)}: the split is {name!r}; accepted are {', '.join((*SPLITS, *OTHER_NAMES))}."
-            + nearest(text, SPLITS)
-        )
-
-    def _sample(self, table: Table, row: int) -> Sample:
-        origin = table.origin(row)
+    def sample(self, table: Table, row: int, id: str, group: str | None, origin: str) -> Sample:
+        """Return the sample of a row."""
         image = self._content(table, self.image, row)
         audio = self._content(table, self.audio, row)
         video = self._content(table, self.video, row)
-        captions = distinct(text for name in self.captions for text in _texts(table.columns[name][row], name, origin))
+        captions = distinct(
+            text
+            for name in self.captions
+            for text in texts_in(table.columns[name][row], f"caption column {name!r}", origin)
+        )
         if image is None and audio is None and video is None and not captions:
             raise InputError(f"{origin} has neither an image nor a sound nor a caption nor a clip. Remove the row.")
         return Sample(
-            id=str(row + 1) if self.id is None else _id(table.columns[self.id][row], origin),
+            id=id,
             image=None if image is None else ImageRef(*image),
             captions=captions,
-            group=None if self.group is None else _group(table.columns[self.group][row]),
+            group=group,
             labels={name: _label(table.columns[name][row], name, origin) for name in self.labels},
             origin=origin,
             audio=None if audio is None else AudioRef(*audio),
@@ -146,30 +112,9 @@ class PairTable(Source):
             memoryview(data)
         except TypeError:
             raise InputError(
-                f"{table.origin(row)}: the column {column!r} holds {_show(data)}; a path or a file's bytes are needed."
+                f"{table.origin(row)}: the column {column!r} holds {shown(data)}; a path or a file's bytes are needed."
             ) from None
         return str(path or "bytes"), data
-
-
-def _texts(value: Any, column: str, origin: str) -> Iterator[str]:
-    for text in value if isinstance(value, list) else [value]:
-        if text is None:
-            continue
-        if not isinstance(text, str):
-            raise InputError(
-                f"{origin}: the caption column {column!r} holds {_show(text)}; text or a list of texts is needed."
-            )
-        yield text
-
-
-def _id(value: Any, origin: str) -> str:
-    if value is None or str(value).strip() == "":
-        raise InputError(f"{origin}: the id is empty. Fill the column, or give no id column to number the rows.")
-    return str(value)
-
-
-def _group(value: Any) -> str | None:
-    return str(value) if value is not None and str(value).strip() else None
 
 
 def _label(value: Any, column: str, origin: str) -> int:
@@ -177,10 +122,5 @@ def _label(value: Any, column: str, origin: str) -> int:
         return int(value)
     except (TypeError, ValueError):
         raise InputError(
-            f"{origin}: the label column {column!r} holds {_show(value)}; a class number is needed."
+            f"{origin}: the label column {column!r} holds {shown(value)}; a class number is needed."
         ) from None
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(value).__name__})"

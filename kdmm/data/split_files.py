@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kdmm.data.files import existing_folder
-from kdmm.data.pair_table import OTHER_NAMES
 from kdmm.data.source import SPLITS, Split
 from kdmm.errors import InputError, nearest
 
 __all__ = ["split_files", "split_named"]
 
+OTHER_NAMES: dict[str, Split] = {"validation": "val", "valid": "val", "dev": "val"}
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
