@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from kdmm.data.sample import Sample
 from kdmm.data.source import Source, Split
+from kdmm.data.wrapped import Wrapped
 
 __all__ = ["Only"]
 
 
-class Only(Source):
+class Only(Wrapped):
     """One modality of a source: its images without their captions, say, or its sounds without their pictures.
 
     Samples that lack the modality are left out.
@@ -22,21 +23,11 @@ class Only(Source):
     """
 
     def __init__(self, source: Source, modality: Literal["image", "text", "audio", "video"]) -> None:
-        self.source = source
+        super().__init__(source)
         self.modality = modality
 
     def __str__(self) -> str:
         return f"Only({self.source}, {self.modality!r})"
-
-    @property
-    def classes(self) -> Mapping[str, tuple[str, ...]]:
-        """Those of the source."""
-        return self.source.classes
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those of the source."""
-        return self.source.splits
 
     def read(self, split: Split) -> Sequence[Sample]:
         """Take the modality of each sample."""

@@ -9,19 +9,17 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from kdmm.errors import InputError
 from kdmm.metrics.functional import Positives, ranks, recall_at_k
-from kdmm.metrics.sample_metric import SampleMetric
-from kdmm.metrics.samples import check_depths, first_rows, hash_ids, read_batch
-from kdmm.outputs import Batch, Outputs, present, read
+from kdmm.metrics.labelled import LabelledMetric
+from kdmm.metrics.samples import check_depths
+from kdmm.outputs import Batch, Outputs
 
 __all__ = ["Accuracy"]
 
-UNLABELLED = -1  # the DataModule's number for a sample without this label
 CALIBRATION_BINS = 15  # of Guo et al. 2017, https://arxiv.org/abs/1706.04599
 
 
-class Accuracy(SampleMetric):
+class Accuracy(LabelledMetric):
     """Top-k accuracy, the mean over classes of the top-1 accuracy, and the expected calibration error.
 
     Gives ``top1``, ..., ``mean_per_class`` and ``calibration_error``; for the teacher the same under ``teacher/``. A
@@ -44,11 +42,8 @@ class Accuracy(SampleMetric):
         logits: str = "logits",
         role: Literal["student", "teacher"] = "student",
     ) -> None:
-        super().__init__(["sample", "target", "scores"])
+        super().__init__(label, logits, role, ["scores"])
         self.k = check_depths(k, "Accuracy")
-        self.label = label
-        self.logits = logits
-        self.role = role
 
     def update(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
         """Add a batch's samples.
@@ -61,19 +56,7 @@ class Accuracy(SampleMetric):
         Raises:
             InputError: a label of no class, or no labels in the batch.
         """
-        outputs = student if self.role == "student" else teacher
-        scores = read(outputs, self.logits, self.role).float()
-        target = torch.as_tensor(read_batch(batch, self.label, "Accuracy"), device=scores.device).long()
-        flag = present(outputs, self.logits) & (target != UNLABELLED)
-        target = target[flag]
-        if len(target) and not 0 <= int(target.min()) <= int(target.max()) < scores.shape[1]:
-            raise InputError(
-                f"Accuracy: batch[{self.label!r}] holds labels from {int(target.min())} to {int(target.max())}, but "
-                f"the {self.role} has {scores.shape[1]} classes. Set the model's `classes`."
-            )
-        self.append("scores", scores[flag])
-        self.append("target", target)
-        self.append("sample", hash_ids(read_batch(batch, "id", "Accuracy")).to(flag.device)[flag])
+        self.append("scores", self.add(student, teacher, batch).float())
 
     def compute(self) -> dict[str, Tensor]:
         """Return the accuracies.
@@ -81,10 +64,7 @@ class Accuracy(SampleMetric):
         Raises:
             InputError: no sample with scores and a label was added.
         """
-        sample = self.stacked("sample")
-        if not len(sample):
-            raise InputError(f"Accuracy has seen no sample with a {self.label!r}. Evaluate on a split that has them.")
-        rows = first_rows(sample[:, None])
+        rows = self.rows()
         scores, target = self.stacked("scores")[rows], self.stacked("target")[rows]
         classes = torch.eye(scores.shape[1], device=scores.device)  # so that scores are products with the classes
         rank = ranks(scores, classes, Positives.by_group(target, torch.arange(len(classes), device=target.device)))
@@ -95,4 +75,4 @@ class Accuracy(SampleMetric):
         values["calibration_error"] = multiclass_calibration_error(
             scores.softmax(1), target, scores.shape[1], n_bins=CALIBRATION_BINS
         )
-        return values if self.role == "student" else {f"teacher/{name}": value for name, value in values.items()}
+        return self.named(values)

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from kdmm.errors import InputError
-from kdmm.metrics.sample_metric import SampleMetric
-from kdmm.metrics.samples import first_rows, hash_ids, read_batch
-from kdmm.outputs import Batch, Outputs, present, read
+from kdmm.metrics.labelled import LabelledMetric
+from kdmm.outputs import Batch, Outputs
 
 __all__ = ["F1"]
 
-UNLABELLED = -1  # the DataModule's number for a sample without this label
 
-
-class F1(SampleMetric):
+class F1(LabelledMetric):
     """F1, the harmonic mean of a class's precision and recall, and its mean over classes.
 
     Gives ``f1``, the mean over the classes that are labelled or predicted somewhere (macro), and with names
@@ -44,11 +40,8 @@ class F1(SampleMetric):
         logits: str = "logits",
         role: Literal["student", "teacher"] = "student",
     ) -> None:
-        super().__init__(["sample", "target", "predicted"])
+        super().__init__(label, logits, role, ["predicted"])
         self.class_names = None if class_names is None else tuple(class_names)
-        self.label = label
-        self.logits = logits
-        self.role = role
 
     def update(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
         """Add a batch's samples.
@@ -61,26 +54,13 @@ class F1(SampleMetric):
         Raises:
             InputError: a label of no class, other classes than are named, or no labels in the batch.
         """
-        outputs = student if self.role == "student" else teacher
-        scores = read(outputs, self.logits, self.role)
-        target = torch.as_tensor(read_batch(batch, self.label, "F1"), device=scores.device).long()
-        flag = present(outputs, self.logits) & (target != UNLABELLED)
-        self._check(target[flag], scores.shape[1])
-        self.append("predicted", scores[flag].argmax(1))
-        self.append("target", target[flag])
-        self.append("sample", hash_ids(read_batch(batch, "id", "F1")).to(flag.device)[flag])
-
-    def _check(self, target: Tensor, classes: int) -> None:
-        if self.class_names is not None and len(self.class_names) != classes:
+        scores = self.add(student, teacher, batch)
+        if self.class_names is not None and len(self.class_names) != scores.shape[1]:
             raise InputError(
-                f"F1.class_names: {len(self.class_names)} given, and the {self.role} scores {classes} classes. "
+                f"F1.class_names: {len(self.class_names)} given, and the {self.role} scores {scores.shape[1]} classes. "
                 "Name them all."
             )
-        if len(target) and not 0 <= int(target.min()) <= int(target.max()) < classes:
-            raise InputError(
-                f"F1: batch[{self.label!r}] holds labels from {int(target.min())} to {int(target.max())}, but the "
-                f"{self.role} has {classes} classes. Set the model's `classes`."
-            )
+        self.append("predicted", scores.argmax(1))
 
     def compute(self) -> dict[str, Tensor]:
         """Return the values.
@@ -88,10 +68,7 @@ class F1(SampleMetric):
         Raises:
             InputError: no sample with scores and a label was added.
         """
-        sample = self.stacked("sample")
-        if not len(sample):
-            raise InputError(f"F1 has seen no sample with a {self.label!r}. Evaluate on a split that has them.")
-        rows = first_rows(sample[:, None])
+        rows = self.rows()
         predicted, target = self.stacked("predicted")[rows], self.stacked("target")[rows]
         classes = (
             max(int(predicted.max()), int(target.max())) + 1 if self.class_names is None else len(self.class_names)
@@ -102,4 +79,4 @@ class F1(SampleMetric):
         values = {"f1": each["f1"].nanmean()}
         for place, name in enumerate(self.class_names or ()):
             values.update({f"{kind}/{name}": of_classes[place] for kind, of_classes in each.items()})
-        return values if self.role == "student" else {f"teacher/{name}": value for name, value in values.items()}
+        return self.named(values)
