@@ -1,6 +1,8 @@
 """Callbacks and loggers of a run."""
 
+from kdmm.callbacks.checkpointed import GradientCheckpointing
 from kdmm.callbacks.checkpoints import Checkpoints
+from kdmm.callbacks.compiled import Compiled
 from kdmm.callbacks.history import History
 from kdmm.callbacks.metrics_csv import MetricsCsv
 from kdmm.callbacks.mix import Mix
@@ -12,6 +14,8 @@ from kdmm.callbacks.wandb_logger import Wandb
 
 __all__ = [
     "Checkpoints",
+    "Compiled",
+    "GradientCheckpointing",
     "History",
     "MetricsCsv",
     "Mix",

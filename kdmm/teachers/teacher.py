@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from kdmm.outputs import Batch, Outputs
 from kdmm.teachers.view_source import ViewSource
 
 __all__ = ["Absent", "FromRun", "Frozen", "Running", "Teacher", "model_file"]
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 class Teacher(nn.Module, ABC):
@@ -68,6 +70,9 @@ class Running(Teacher, ABC):
     ``requires_grad_()`` of whatever holds the teacher cannot reach the model. ``.to()`` and its like do.
     """
 
+    precision: Precision | None = None
+    """That the model runs in, whose answers are then float32; ``None``: the Trainer's."""
+
     def hold(self, model: nn.Module) -> None:
         """Take the model in."""
         model.requires_grad_(False)
@@ -90,11 +95,16 @@ class Running(Teacher, ABC):
         self.model._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
         return self
 
-    @torch.no_grad()
+    @torch.no_grad()  # not `inference_mode`: what a loss saves for its gradient may not come from there
     def forward(self, batch: Mapping[str, Any]) -> Outputs:
         """Run the model on what it reads."""
-        outputs: Outputs = self.model(batch)
-        return outputs
+        if self.precision is None:
+            outputs: Outputs = self.model(batch)
+            return outputs
+        device = next(self.model.parameters()).device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            found: Outputs = self.model(batch)
+        return {name: rows.float() if rows.is_floating_point() else rows for name, rows in found.items()}
 
     def online(self) -> Running:
         """Return itself."""
@@ -107,13 +117,20 @@ class Frozen(Running):
     Args:
         model: any model that gives Outputs.
         taps: activations of inner layers among its outputs, as for :class:`kdmm.models.Tapped`.
+        precision: that it runs in, whatever the student does; its answers are float32. ``None``: the Trainer's.
 
     Raises:
         InputError: a model of a shared space whose weights came from nowhere.
     """
 
-    def __init__(self, model: nn.Module, taps: Mapping[str, str | Mapping[str, Any] | Tap] | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        taps: Mapping[str, str | Mapping[str, Any] | Tap] | None = None,
+        precision: Precision | None = None,
+    ) -> None:
         super().__init__()
+        self.precision = precision
         plain = untapped(model)
         if isinstance(plain, SharedSpace) and plain.weights_from is None:
             raise InputError(
@@ -148,6 +165,7 @@ def FromRun(  # noqa: N802  a teacher to its users, who write it beside Frozen i
     run: str,
     taps: Mapping[str, str | Mapping[str, Any] | Tap] | None = None,
     allow: Sequence[str] = (),
+    precision: Precision | None = None,
 ) -> Frozen:
     """Take the model of a finished run as the teacher.
 
@@ -159,11 +177,12 @@ def FromRun(  # noqa: N802  a teacher to its users, who write it beside Frozen i
         run: the run's folder.
         taps: activations of inner layers among its outputs, as for :class:`kdmm.models.Tapped`.
         allow: packages of your own that the run's model is built from.
+        precision: that it runs in, as for `Frozen`.
 
     Raises:
         InputError: no such run, or it is not finished.
     """
-    return Frozen(load_model(model_file(Path(run)), tuple(allow)), taps)
+    return Frozen(load_model(model_file(Path(run)), tuple(allow)), taps, precision)
 
 
 def model_file(run: Path) -> Path:

@@ -54,6 +54,22 @@ def test_nothing_that_trains_the_holder_reaches_the_teacher():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_a_teacher_has_a_precision_of_its_own():
+    model, batch = Batchy(), {"image": torch.randn(5, 3)}
+    exact = Frozen(copy.deepcopy(model))(batch)["image"]
+    rough = Frozen(copy.deepcopy(model), precision="bfloat16")(batch)["image"]
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = copy.deepcopy(model).eval()(batch)["image"].float()
+        still_exact = Frozen(copy.deepcopy(model), precision="float32")(batch)["image"]
+        as_the_trainer = Frozen(copy.deepcopy(model))(batch)["image"]
+    assert rough.dtype == torch.float32
+    assert torch.equal(rough, expected)
+    assert not torch.equal(rough, exact)
+    torch.testing.assert_close(rough, exact, rtol=0.02, atol=0.02)
+    assert torch.equal(still_exact, exact)
+    assert torch.equal(as_the_trainer.float(), expected)
+
+
 def test_the_teacher_moves_with_its_holder():
     model = Batchy()
     holder = Holder(Frozen(model)).to(torch.float64)

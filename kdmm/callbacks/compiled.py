@@ -1,0 +1,80 @@
+"""Models compiled by torch.compile for the length of a training."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from torch import nn
+
+from kdmm.errors import InputError
+
+__all__ = ["Compiled"]
+
+MODELS = ("student", "teacher")
+
+
+class Compiled(pl.Callback):
+    """Compiles models by ``torch.compile`` while they are trained with; what is saved is as without it.
+
+    What cannot be compiled, on a machine without a compiler, say, runs as it is written, with PyTorch's own warning.
+    A batch of another size is compiled anew once, and from then on for any size.
+
+    Args:
+        models: which of ``student`` and ``teacher``; a teacher whose answers are stored is passed over.
+        mode: of ``torch.compile``.
+        backend: of ``torch.compile``.
+
+    Raises:
+        InputError: no model, or one of another name.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[str] = MODELS,
+        mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default",
+        backend: str = "inductor",
+    ) -> None:
+        unknown = [name for name in models if name not in MODELS]
+        if not models or unknown:
+            raise InputError(f"Compiled.models: {list(models)} given; accepted: {', '.join(MODELS)}.")
+        self.models = tuple(models)
+        self.mode = mode
+        self.backend = backend
+        self._open = contextlib.ExitStack()
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Compile the models, at their first batch."""
+        found = {"student": pl_module.model, "teacher": _running(pl_module)}
+        for name in self.models:
+            model = found[name]
+            if model is not None:
+                self._open.enter_context(_compiled(model, self.mode, self.backend))
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """Run them as they are written again."""
+        self._open.close()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """As at the end."""
+        self._open.close()
+
+
+def _running(module: Any) -> nn.Module | None:
+    """Return the model of a teacher that runs beside the student."""
+    model = getattr(getattr(module, "teacher", None), "model", None)
+    return model if isinstance(model, nn.Module) and model is not module.model else None
+
+
+@contextlib.contextmanager
+def _compiled(model: nn.Module, mode: str, backend: str) -> Iterator[None]:
+    """Compile a model in place, with what it cannot compile left as it is; and undo it."""
+    model.compile(mode=None if mode == "default" else mode, backend=backend)
+    with torch._dynamo.config.patch(suppress_errors=True):
+        try:
+            yield
+        finally:
+            model._compiled_call_impl = None  # PyTorch has no public way back
