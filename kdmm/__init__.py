@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kdmm.comparison import Comparison, compare
     from kdmm.distillation import Distilled, distill
-    from kdmm.run import Generated, Run, Written, cache, complete, evaluate, fit, generate, load, plan, report, verify
+    from kdmm.run import (
+        Generated,
+        Run,
+        Written,
+        cache,
+        complete,
+        evaluate,
+        fit,
+        generate,
+        load,
+        plan,
+        report,
+        tune,
+        verify,
+    )
 
 HOMES = {
     "Comparison": "kdmm.comparison",
@@ -31,6 +45,8 @@ __all__ = [
     "load",
     "plan",
     "report",
+    "tune",
+    "tune",
     "verify",
 ]
 

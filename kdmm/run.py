@@ -23,7 +23,7 @@ from kdmm.data.source import SPLITS
 from kdmm.errors import InputError, nearest
 from kdmm.models import load_model, retapped, save_model, untapped, untapped_tree
 from kdmm.modules import TrainingModule
-from kdmm.runs import build, caching, folder, generation, planning, results
+from kdmm.runs import build, caching, folder, generation, planning, results, tuning
 from kdmm.runs.caching import Verified, Written
 from kdmm.runs.generation import Generated
 from kdmm.runs.quiet import quiet
@@ -42,6 +42,7 @@ __all__ = [
     "load",
     "plan",
     "report",
+    "tune",
     "verify",
 ]
 
@@ -255,6 +256,25 @@ def plan(
     settings = configuration.load(config, overrides, tuple(allow))
     with quiet():
         return planning.plan_of(settings, steps, tuple(allow))
+
+
+def tune(
+    config: str | Path, overrides: Sequence[str] = (), *, steps: int = 20, allow: Sequence[str] = ()
+) -> tuning.Tuning:
+    """Measure how fast an experiment trains with each number of workers and threads; nothing is written.
+
+    Args:
+        config: its YAML file.
+        overrides: ``key=value`` strings that change single settings.
+        steps: to be measured of each.
+        allow: packages of your own that the configuration may build from.
+
+    Raises:
+        InputError: the experiment is wrong.
+    """
+    settings = configuration.load(config, overrides, tuple(allow))
+    with quiet():
+        return tuning.tuning_of(settings, steps, tuple(allow))
 
 
 def cache(

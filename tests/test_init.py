@@ -9,7 +9,7 @@ from kdmm import comparison, distillation, run
 
 def test_running_experiments_is_a_matter_of_the_package_itself():
     functions = ["cache", "compare", "complete", "distill", "evaluate", "fit", "generate", "load", "plan", "report"]
-    assert kdmm.__all__ == ["Comparison", "Distilled", "Generated", "Run", "Written", *functions, "verify"]
+    assert kdmm.__all__ == ["Comparison", "Distilled", "Generated", "Run", "Written", *functions, "tune", "verify"]
     for room in (comparison, distillation, run):
         for name in room.__all__:
             assert getattr(kdmm, name) is getattr(room, name)

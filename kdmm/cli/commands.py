@@ -68,7 +68,8 @@ def _plan(options: argparse.Namespace) -> None:
     _use(options.allow)
     from kdmm import run
 
-    print(run.plan(options.config, options.rest, steps=options.steps, allow=options.allow).to_markdown())
+    ask = run.tune if options.tune else run.plan
+    print(ask(options.config, options.rest, steps=options.steps, allow=options.allow).to_markdown())
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -74,7 +74,8 @@ def make_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argume
     planning = commands.add_parser("plan", parents=[building, common], help="say what a distillation will cost")
     planning.add_argument("config", metavar="CONFIG", help="the experiment's YAML")
     planning.add_argument("rest", nargs="*", metavar="key=value", help="settings changed")
-    planning.add_argument("--steps", type=int, default=20, help="to be measured beside the plan (default: 20)")
+    planning.add_argument("--steps", type=int, default=20, help="to be measured (default: 20)")
+    planning.add_argument("--tune", action="store_true", help="measure the speed by workers and threads instead")
 
     comparing = commands.add_parser("compare", parents=[building, common], help="run a series over folds, and compare")
     comparing.add_argument("series", metavar="SERIES", help="the series' YAML")

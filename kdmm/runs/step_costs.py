@@ -16,7 +16,7 @@ from torch import nn
 from kdmm.analysis.cost import ModelCost, ObjectiveCost
 from kdmm.callbacks import Mix, StepSeed
 from kdmm.config import Config
-from kdmm.modules import DistillationModule
+from kdmm.modules import DistillationModule, TrainingModule
 from kdmm.outputs import MODALITIES, Batch, Outputs
 from kdmm.runs import build
 from kdmm.teachers import Ensemble, Teacher
@@ -140,7 +140,7 @@ class KeptAnswers(Teacher):
 
 def measure_steps(
     settings: Config,
-    module: DistillationModule,
+    module: TrainingModule,
     data: Any,
     steps: int,
     allow: tuple[str, ...],

@@ -2,10 +2,11 @@
 
 import sys
 
-from tests.bench import audio, cache, losses, mel, peer, tiles, trainer
+from tests.bench import audio, cache, losses, mel, peer, step, tiles, trainer
 
 BENCHES = {
     "trainer": trainer.main,
+    "step": step.main,
     "losses": losses.main,
     "tiles": tiles.main,
     "audio": audio.main,

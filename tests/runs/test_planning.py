@@ -8,7 +8,7 @@ from kdmm.cli import main
 from kdmm.config import load
 from kdmm.data import Digits
 from kdmm.errors import InputError
-from kdmm.runs import planning
+from kdmm.runs import planning, tuning
 from kdmm.runs.step_costs import WARM_UP
 from tests.test_comparison import STUDENT, TEACHER
 
@@ -77,3 +77,29 @@ def test_views_without_number_are_no_cache(student):
     assert plan.value("answers to store").planned is None
     assert plan.value("storing pays after").planned is None
     assert "| storing pays after, epochs | - | - |" in plan.to_markdown()
+
+
+def test_what_trains_fastest_is_measured(student, capsys, monkeypatch):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(tuning, "cores", lambda: 3)
+    seen = []
+    measured = tuning.measure_steps
+
+    def spy(settings, module, data, *more):
+        timer, batches = measured(settings, module, data, *more)
+        seen.append((data.workers, torch.get_num_threads(), [batch["id"] for batch in batches]))
+        timer.took[WARM_UP:], timer.waited[WARM_UP:] = [0.1, 0.3], [0.1 / (1 + data.workers), 0.0]
+        return timer, batches
+
+    monkeypatch.setattr(tuning, "measure_steps", spy)
+    assert main(["plan", str(student), "--tune", "--steps", "2"]) == 0
+    assert [(workers, own) for workers, own, _ in seen] == [(0, 3), (1, 2), (2, 1)]
+    assert seen[0][2] == seen[1][2] == seen[2][2]  # the same batches
+    said = capsys.readouterr().out
+    for workers, speed in ((0, 2 * BATCH / 0.5), (1, 2 * BATCH / 0.45), (2, 2 * BATCH / (0.4 + 0.1 / 3))):
+        assert f"| {workers} | {3 - workers} | {speed:,.1f} |" in said
+    assert "fastest: OMP_NUM_THREADS=1 kdmm fit ... data.workers=2" in said
+    assert torch.get_num_threads() == threads
+    assert not Path("runs/any").exists()
+    with pytest.raises(InputError, match="steps: 0 given"):
+        kdmm.tune(student, steps=0)

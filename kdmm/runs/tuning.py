@@ -1,0 +1,105 @@
+"""How many workers and threads train fastest, by measurement."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from kdmm.analysis.tables import Table
+from kdmm.config import Config
+from kdmm.errors import InputError
+from kdmm.runs import build
+from kdmm.runs.step_costs import WARM_UP, measure_steps
+
+__all__ = ["Trial", "Tuning", "tuning_of"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting, measured.
+
+    Args:
+        workers: processes that read data.
+        threads: of the training process.
+        samples_per_s: trained, the wait for batches counted.
+    """
+
+    workers: int
+    threads: int
+    samples_per_s: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was measured.
+
+    Args:
+        trials: the settings that were tried.
+        steps: of each.
+        where: the device.
+    """
+
+    trials: tuple[Trial, ...]
+    steps: int
+    where: str
+
+    @property
+    def best(self) -> Trial:
+        """The fastest."""
+        return max(self.trials, key=lambda trial: trial.samples_per_s)
+
+    def to_markdown(self) -> str:
+        """Return the table in Markdown, and how to set what was fastest."""
+        rows = [(str(each.workers), str(each.threads), f"{each.samples_per_s:,.1f}") for each in self.trials]
+        table = Table(f"{self.steps} steps each on {self.where}", ("workers", "threads", "samples/s"), tuple(rows))
+        setting = f"OMP_NUM_THREADS={self.best.threads} kdmm fit ... data.workers={self.best.workers}"
+        return f"{table.to_markdown()}\n\nfastest: {setting}"
+
+
+def tuning_of(settings: Config, steps: int, allow: tuple[str, ...]) -> Tuning:
+    """Train for some steps with each number of workers, and the threads that they leave on a CPU.
+
+    Nothing is written.
+
+    Args:
+        settings: of the experiment.
+        steps: to be measured of each.
+        allow: packages that may be named besides kdmm's own list.
+
+    Raises:
+        InputError: no step is asked for.
+    """
+    if steps < 1:
+        raise InputError(f"steps: {steps} given; give at least 1.")
+    threads_before, trials, where = torch.get_num_threads(), [], ""
+    try:
+        for workers in _choices(cores()):
+            changed = replace(settings, data={**settings.data, "workers": workers})
+            module, data = build.build(changed, allow)
+            on_cpu = not torch.accelerator.is_available() or settings.trainer.get("accelerator") == "cpu"
+            torch.set_num_threads(max(1, cores() - workers) if on_cpu else threads_before)
+            times, batches = measure_steps(changed, module, data, steps, allow, [])
+            samples = sum(len(batch["id"]) for batch in batches[WARM_UP:])
+            seconds = sum(times.took[WARM_UP:]) + sum(times.waited[WARM_UP:])
+            trials.append(Trial(workers, torch.get_num_threads(), samples / seconds))
+            where = times.where
+    finally:
+        torch.set_num_threads(threads_before)
+    return Tuning(tuple(trials), steps, where)
+
+
+def cores() -> int:
+    """Return how many of the machine's cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _choices(most: int) -> Iterator[int]:
+    """Yield 0, 1, 2, 4 and so on, up to the number of cores."""
+    yield 0
+    workers = 1
+    while workers <= most:
+        yield workers
+        workers *= 2
