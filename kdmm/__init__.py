@@ -46,7 +46,6 @@ __all__ = [
     "plan",
     "report",
     "tune",
-    "tune",
     "verify",
 ]
 
