@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,23 +21,29 @@ class Taught(ChangedTraining):
 
     With a teacher's texts (``kdmm generate``) it is sequence-level distillation (Kim and Rush 2016, arXiv:1606.07947);
     the samples need no texts themselves, so a student learns from sources or pictures that nobody has written about. A
-    training sample that the table lacks is left out. The val and test splits are the source's own.
+    training sample that the table lacks is left out. The val and test splits are the source's own. With a captioner's
+    texts beside people's captions, of which each view shows one, it is a part of data set reinforcement (Vasu et al.
+    2024, arXiv:2311.17049).
 
     Args:
         source: whose samples are taken.
         path: the table, ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``, such as ``runs/<name>/generated-train.jsonl``.
         text: its column with the texts.
         id: its column with the ids of the samples.
+        beside: keeps the samples' own texts too, and those samples that the table lacks.
 
     Raises:
         InputError: the table names an id twice or lacks a text, or it is about none of the samples.
     """
 
-    def __init__(self, source: Source, path: str | Path, text: str = "target", id: str = "id") -> None:
+    def __init__(
+        self, source: Source, path: str | Path, text: str = "target", id: str = "id", beside: bool = False
+    ) -> None:
         super().__init__(source)
         self.path = Path(path)
         self.text = text
         self.id = id
+        self.beside = beside
 
     def __str__(self) -> str:
         return f"Taught({self.source}, {str(self.path)!r})"
@@ -45,14 +51,18 @@ class Taught(ChangedTraining):
     def changed(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         """Give the samples their texts."""
         texts = self._texts()
-        found = [replace(sample, captions=(texts[sample.id],)) for sample in samples if sample.id in texts]
-        if not found:
+        found = [self._taught(sample, texts) for sample in samples if self.beside or sample.id in texts]
+        if not any(sample.id in texts for sample in samples):
             raise InputError(
                 f"Taught.path: {self.path} is about none of the {len(samples)} training samples of {self.source}; its "
                 f"first id is {next(iter(texts))!r}, and theirs is {samples[0].id!r}. Give the table that was "
                 "generated from the same source."
             )
         return found
+
+    def _taught(self, sample: Sample, texts: Mapping[str, str]) -> Sample:
+        taught = (texts[sample.id],) if sample.id in texts else ()
+        return replace(sample, captions=distinct((*sample.captions, *taught)) if self.beside else taught)
 
     def _texts(self) -> dict[str, str]:
         table = read_table(self.path, [self.id, self.text], None, "Taught.path")

@@ -37,6 +37,14 @@ def test_training_samples_take_the_texts_of_their_ids(source, tmp_path):
     assert taught.splits == source.splits
 
 
+def test_texts_can_stand_beside_the_samples_own(source, tmp_path):
+    taught = Taught(source, table(tmp_path / "t.jsonl", s3="three", s0="own"), beside=True)
+    captions = {each.id: each.captions for each in taught.samples("train")}
+    assert captions == {"s0": ("own",), "s1": ("own",), "s2": ("own",), "s3": ("own", "three")}
+    with pytest.raises(InputError, match="is about none of the 4 training samples"):
+        Taught(source, table(tmp_path / "other.jsonl", other="nothing"), beside=True).samples("train")
+
+
 def test_samples_need_no_text_and_keep_their_pictures(tmp_path):
     pictured = Captioned(Held(train=pairs(4)), 0.3, keep="uncaptioned")
     names = {each.id: f"taught {each.id}" for each in pictured.samples("train")}
