@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 import kdmm
@@ -31,7 +32,7 @@ ALONE = "student alone"
 
 
 def experiment(teacher: dict[str, Any] | None, fused: bool = False) -> dict[str, Any]:
-    """Return an experiment; without a teacher its loss is the contrastive one."""
+    """Return an experiment, on a GPU in mixed precision; without a teacher its loss is the contrastive one."""
     terms = OBJECTIVE["terms"]
     module = {
         "_target_": "kdmm.modules.DistillationModule",
@@ -44,7 +45,9 @@ def experiment(teacher: dict[str, Any] | None, fused: bool = False) -> dict[str,
         del module["teacher"]
         module["_target_"] = "kdmm.modules.StudentModule"
         module["objective"] = {"_target_": "kdmm.losses.Objective", "terms": {"hard": terms["hard"]}}
-    return {"name": "step", "data": DATA, "module": module, "trainer": {"accelerator": "cpu", "max_epochs": 1}}
+    gpu = torch.cuda.is_available()
+    trainer = {"accelerator": "gpu", "precision": "bf16-mixed"} if gpu else {"accelerator": "cpu"}
+    return {"name": "step", "data": DATA, "module": module, "trainer": {**trainer, "max_epochs": 1}}
 
 
 def seconds(path: Path, callbacks: list[Any]) -> float:
@@ -58,6 +61,7 @@ def seconds(path: Path, callbacks: list[Any]) -> float:
 
 def main() -> None:
     warnings.simplefilter("ignore")
+    print("on", torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_model(folder / "teacher.safetensors", targets.build(TEACHER), TEACHER)

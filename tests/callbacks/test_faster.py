@@ -27,11 +27,11 @@ def module(student=None):
     )
 
 
-def batches(count, size=8):
+def batches(count, size=8, device="cpu"):
     draw = torch.Generator().manual_seed(1)
     made = []
     for _ in range(count):
-        part = {"id": list("abcd"), "image": torch.randn(4, 3, size, size, generator=draw)}
+        part = {"id": list("abcd"), "image": torch.randn(4, 3, size, size, generator=draw).to(device)}
         made.append({"id": list("abcd"), "student": part, "teacher": part})
     return made
 
@@ -42,7 +42,8 @@ def trained(made, steps, *callbacks, size=8):
     for callback in callbacks:
         callback.on_fit_start(None, made)
     made.student.train()
-    for batch in batches(steps, size):
+    device = next(made.student.parameters()).device
+    for batch in batches(steps, size, device):
         loss, _ = made.objective(*made.outputs(batch), batch)
         optimizer.zero_grad()
         loss.backward()
