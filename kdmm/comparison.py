@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kdmm import atomic, run
 from kdmm import config as configuration
-from kdmm.analysis import RunRecord, Speeds, against
+from kdmm.analysis import RunRecord, Speeds, against, differences
 from kdmm.analysis.tables import NOTHING, Table
 from kdmm.errors import InputError, nearest
 from kdmm.runs.series import Series
@@ -96,11 +96,12 @@ def compare(
     }
     records = {name: runs[name, numbers[0]].record for name in compared}
     speeds = measure_speed([runs[name, numbers[0]].dir for name in compared], allow=tuple(allow)) if speed else None
-    tables = (
-        _models(records, speeds),
-        *(against(f"{metric} in %, mean of {len(numbers)}", found, plan.baseline) for metric, found in values.items()),
-    )
-    comparison = Comparison(tables, values, run.ROOT / plan.name)
+    tables = [_models(records, speeds)]
+    for metric, found in values.items():
+        tables.append(against(f"{metric} in %, mean of {len(numbers)}", found, plan.baseline))
+        if plan.differences:
+            tables.append(differences(f"{metric}, further differences", found, plan.differences))
+    comparison = Comparison(tuple(tables), values, run.ROOT / plan.name)
     with atomic.writing(comparison.folder / TABLES) as partial:
         partial.write_text(comparison.to_markdown() + "\n", encoding="utf-8")
     with atomic.writing(comparison.folder / VALUES) as partial:

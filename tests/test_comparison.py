@@ -158,6 +158,15 @@ def test_a_row_that_others_stand_on_need_not_be_compared(series, counted):
     assert "teacher" not in found.to_markdown()
 
 
+def test_further_differences_are_of_the_rows_that_are_named(series, counted):
+    series.write_text(SERIES + "differences: [[distilled, teacher], [teacher, small]]\n")
+    table = kdmm.compare(series, folds=[0, 1]).tables[-1]
+    assert table.title == "test/top1, further differences"
+    assert [row[0] for row in table.rows] == ["distilled minus teacher", "teacher minus small"]
+    assert table.rows[0][1].startswith("+2.0 (+2.0 to +2.0)")  # names of runs that are two letters longer
+    assert len(kdmm.compare(series, folds=[0, 1], rows=["small", "teacher"]).tables[-1].rows) == 1
+
+
 def test_a_wrong_series_has_exit_status_2(series, capsys):
     series.write_text(SERIES.replace("baseline: small", "baseline: smal"))
     assert main(["compare", str(series)]) == 2

@@ -1,6 +1,6 @@
 """What is made of finished runs and models: reports, intervals, speed and arithmetic cost."""
 
-from kdmm.analysis.against import against
+from kdmm.analysis.against import against, differences
 from kdmm.analysis.compute import forward_flops, training_flops
 from kdmm.analysis.floors import accuracy_floor, retrieval_floor
 from kdmm.analysis.intervals import Interval, mean_interval, paired_difference
@@ -19,6 +19,7 @@ __all__ = [
     "Throughput",
     "accuracy_floor",
     "against",
+    "differences",
     "forward_flops",
     "knn_probe",
     "linear_probe",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdmm.analysis.intervals import mean_interval, paired_difference
 from kdmm.analysis.tables import NOTHING, Table
 
-__all__ = ["against"]
+__all__ = ["against", "differences"]
 
 
 def against(title: str, found: Mapping[str, Mapping[Any, float]], baseline: str) -> Table:
@@ -24,9 +24,25 @@ def against(title: str, found: Mapping[str, Mapping[Any, float]], baseline: str)
     for row in sorted(means, key=lambda row: -means[row].mean):
         cells = (NOTHING, NOTHING)
         if row != baseline and baseline in found:
-            gain = paired_difference(found[row], found[baseline])
-            interval = f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-            cells = (interval, "yes" if gain.clear_of_zero else "no")
+            cells = _gain(found[row], found[baseline])
         rows.append((row, f"{100 * means[row].mean:.1f}", *cells))
     headers = ("row", "mean", f"minus {baseline}, 95 % interval", "clear of zero")
     return Table(title, headers, tuple(rows)).without_empty_columns()
+
+
+def differences(title: str, found: Mapping[str, Mapping[Any, float]], pairs: Sequence[tuple[str, str]]) -> Table:
+    """Return the paired differences of rows, in percent, in the order in which they are asked for.
+
+    Args:
+        title: stands above the table.
+        found: as for `against`.
+        pairs: a row and the one that is subtracted from it.
+    """
+    rows = [(f"{row} minus {other}", *_gain(found[row], found[other])) for row, other in pairs]
+    return Table(title, ("rows", "difference, 95 % interval", "clear of zero"), tuple(rows))
+
+
+def _gain(row: Mapping[Any, float], other: Mapping[Any, float]) -> tuple[str, str]:
+    gain = paired_difference(row, other)
+    interval = f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+    return interval, "yes" if gain.clear_of_zero else "no"

@@ -84,8 +84,7 @@ class TeacherModule(TrainingModule):
             if not isinstance(teacher, LockedTowers) or not teacher.locked:
                 raise InputError(
                     "TeacherModule.features: the teacher has no locked towers whose features could be computed "
-                    "beforehand. Leave `features` out, or lock towers with `freeze` of DualEncoder, SharedSpace or "
-                    "Captioner."
+                    "beforehand. Leave `features` out, or lock towers with the model's own `freeze`."
                 )
             self.locked = teacher.locked
 

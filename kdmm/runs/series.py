@@ -15,7 +15,8 @@ __all__ = ["Row", "Series"]
 
 PLACE = re.compile(r"<([^<>=]+)>")
 FOLD = "fold"
-KEYS = ("name", "folds", "baseline", "metrics", "rows")
+NEEDED = ("name", "folds", "baseline", "metrics", "rows")
+KEYS = (*NEEDED, "differences")
 ROW_KEYS = ("config", "overrides", "generate", "compared")
 
 
@@ -52,6 +53,7 @@ class Series:
         baseline: the row that the others are held against.
         metrics: that are compared, by the names in the logs, such as ``test/top1``.
         rows: the experiments by name, each after those that it stands on.
+        differences: pairs of rows of which the second is subtracted from the first, beside the baseline's differences.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Series:
     baseline: str
     metrics: tuple[str, ...]
     rows: Mapping[str, Row]
+    differences: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> Series:
@@ -69,9 +72,9 @@ class Series:
         """
         tree = read_with_base(path)
         _known(path, "", tree, KEYS)
-        missing = [key for key in KEYS if key not in tree]
+        missing = [key for key in NEEDED if key not in tree]
         if missing:
-            raise InputError(f"{path}: {missing[0]} is missing; a series has {', '.join(KEYS)}.")
+            raise InputError(f"{path}: {missing[0]} is missing; a series has {', '.join(NEEDED)}.")
         rows: dict[str, Row] = {}
         if not isinstance(tree["rows"], dict) or not tree["rows"]:
             raise InputError(f"{path}: rows: found {tree['rows']!r}; give experiments by name.")
@@ -81,7 +84,8 @@ class Series:
         compared = [name for name, row in rows.items() if row.compared]
         if tree["baseline"] not in compared:
             raise InputError(f"{path}: baseline: {_wrong(tree['baseline'], compared)}")
-        return cls(str(tree["name"]), folds, tree["baseline"], metrics, rows)
+        pairs = _pairs(path, tree.get("differences", ()), compared)
+        return cls(str(tree["name"]), folds, tree["baseline"], metrics, rows, pairs)
 
     def chosen(self, names: Iterable[str]) -> Series:
         """Return the series of some rows, and of those that they stand on.
@@ -96,7 +100,8 @@ class Series:
         for name in reversed(list(self.rows)):
             if name in wanted:
                 wanted |= set(self.rows[name].places) - {FOLD}
-        return replace(self, rows={name: row for name, row in self.rows.items() if name in wanted})
+        pairs = tuple(pair for pair in self.differences if wanted.issuperset(pair))
+        return replace(self, rows={name: row for name, row in self.rows.items() if name in wanted}, differences=pairs)
 
     def run_name(self, row: str, fold: int) -> str:
         """Return the name of a row's run, which is its folder under ``runs/``."""
@@ -139,6 +144,15 @@ def _row(path: Path, name: str, given: Any, before: Mapping[str, Row]) -> Row:
         if each != FOLD and each not in before:
             raise InputError(f"{path}: {place}.overrides: <{each}>: {_wrong(each, (FOLD, *before))}")
     return row
+
+
+def _pairs(path: Path, given: Any, rows: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    if not isinstance(given, list | tuple) or not all(isinstance(each, list) and len(each) == 2 for each in given):
+        raise InputError(f"{path}: differences: found {given!r}; accepted: a list of pairs of rows, [[row, other]].")
+    for name in (name for pair in given for name in pair):
+        if name not in rows:
+            raise InputError(f"{path}: differences: {_wrong(name, rows)}")
+    return tuple((first, second) for first, second in given)
 
 
 def _known(path: Path, place: str, tree: Mapping[Any, Any], accepted: Sequence[str]) -> None:

@@ -71,6 +71,8 @@ def test_chosen_rows_bring_those_that_they_stand_on(tmp_path):
         ("{beams: 2}", "true", r"generate: found True; give its arguments"),
         ("{beams: 2}", "{beams: 2}\n    compared: 1", r"compared: found 1; accepted: true or false"),
         ("alone: {config: student.yaml}", "alone: {config: s.yaml, compared: false}", r"baseline: found 'alone'"),
+        ("rows:", "differences: [[alone, pupil]]\nrows:", r"differences: found 'pupil'; accepted: teacher, alone"),
+        ("rows:", "differences: [alone]\nrows:", r"differences: found \['alone'\]; accepted: a list of pairs"),
         ("  teacher: ", "  fold: ", r"rows.fold: <fold> stands for the fold's number"),
     ],
 )
