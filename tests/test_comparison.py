@@ -150,6 +150,13 @@ def test_what_a_row_writes_is_written_once(series, counted, monkeypatch):
     assert asked == [("runs/few/teacher-fold1", {"beams": 2})]
 
 
+def test_of_one_fold_there_is_a_difference_without_an_interval(series, counted):
+    (table,) = kdmm.compare(series, folds=[1]).tables[1:]
+    rows = {row: cells for row, *cells in table.rows}
+    assert rows["distilled"] == ["19.0", "+4.0"]  # names of runs that are 19 and 15 letters long
+    assert rows["small"] == ["15.0", "-"]
+
+
 def test_a_row_that_others_stand_on_need_not_be_compared(series, counted):
     series.write_text(SERIES.replace("teacher: {config", "teacher: {compared: false, config"))
     found = kdmm.compare(series, folds=[1])

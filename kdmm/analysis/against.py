@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,5 +45,7 @@ def differences(title: str, found: Mapping[str, Mapping[Any, float]], pairs: Seq
 
 def _gain(row: Mapping[Any, float], other: Mapping[Any, float]) -> tuple[str, str]:
     gain = paired_difference(row, other)
+    if math.isinf(gain.low):  # of one fold there is no interval
+        return f"{100 * gain.mean:+.1f}", NOTHING
     interval = f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
     return interval, "yes" if gain.clear_of_zero else "no"
