@@ -261,7 +261,7 @@ def plan(
 def tune(
     config: str | Path, overrides: Sequence[str] = (), *, steps: int = 20, allow: Sequence[str] = ()
 ) -> tuning.Tuning:
-    """Measure how fast an experiment trains with each number of workers and threads; nothing is written.
+    """Measure how fast an experiment trains with each number of workers and threads; no run is written.
 
     Args:
         config: its YAML file.

@@ -11,7 +11,11 @@ from kdmm.errors import InputError
 
 __all__ = ["GradientCheckpointing"]
 
-SWITCHES = ("set_grad_checkpointing", "gradient_checkpointing_enable")  # timm's and open_clip's, transformers'
+SWITCHES = (
+    "set_grad_checkpointing",  # timm's and open_clip's
+    "activation_checkpointing_enable",  # transformers'
+    "gradient_checkpointing_enable",  # its name before
+)
 
 
 class GradientCheckpointing(pl.Callback):

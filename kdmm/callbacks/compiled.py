@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from kdmm.errors import InputError
+from kdmm.teachers import Teacher
 
 __all__ = ["Compiled"]
 
@@ -24,7 +25,8 @@ class Compiled(pl.Callback):
     A batch of another size is compiled anew once, and from then on for any size.
 
     Args:
-        models: which of ``student`` and ``teacher``; a teacher whose answers are stored is passed over.
+        models: which of ``student`` and ``teacher``, of an ensemble all that run; of a teacher whose answers are looked
+            up nothing runs.
         mode: of ``torch.compile``.
         backend: of ``torch.compile``.
 
@@ -48,11 +50,10 @@ class Compiled(pl.Callback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Compile the models, at their first batch."""
-        found = {"student": pl_module.model, "teacher": _running(pl_module)}
-        for name in self.models:
-            model = found[name]
-            if model is not None:
-                self._open.enter_context(_compiled(model, self.mode, self.backend))
+        teacher = getattr(pl_module, "teacher", None)
+        found = {"student": (pl_module.model,), "teacher": teacher.models if isinstance(teacher, Teacher) else ()}
+        for model in (model for name in self.models for model in found[name]):
+            self._open.enter_context(_compiled(model, self.mode, self.backend))
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Run them as they are written again."""
@@ -61,12 +62,6 @@ class Compiled(pl.Callback):
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """As at the end."""
         self._open.close()
-
-
-def _running(module: Any) -> nn.Module | None:
-    """Return the model of a teacher that runs beside the student."""
-    model = getattr(getattr(module, "teacher", None), "model", None)
-    return model if isinstance(model, nn.Module) and model is not module.model else None
 
 
 @contextlib.contextmanager

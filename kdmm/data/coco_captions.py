@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kdmm.data.by_split import BySplit
 from kdmm.data.image_ref import ImageRef
 from kdmm.data.sample import Sample
-from kdmm.data.source import SPLITS, Source, Split
+from kdmm.data.source import SPLITS, Split
 from kdmm.data.tables import existing_file
 from kdmm.errors import InputError, nearest
 
@@ -19,7 +19,7 @@ __all__ = ["CocoCaptions"]
 KARPATHY_SPLITS: dict[str, Split] = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 
 
-class CocoCaptions(Source):
+class CocoCaptions(BySplit):
     """Images with all their captions, in one of two forms that the file itself tells apart.
 
     COCO's own (``captions_train2017.json``) holds ``images`` and ``annotations`` of one split. Karpathy's
@@ -46,17 +46,8 @@ class CocoCaptions(Source):
         named = self.annotations if isinstance(self.annotations, Mapping) else str(self.annotations)
         return f"CocoCaptions({named!r})"
 
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those that the files hold."""
-        return tuple(split for split in SPLITS if split in self._by_split)
-
-    def read(self, split: Split) -> list[Sample]:
-        """Return the images of a split."""
-        return self._by_split[split]
-
-    @cached_property
-    def _by_split(self) -> dict[Split, list[Sample]]:
+    def read_all(self) -> dict[Split, list[Sample]]:
+        """Read the files."""
         if not isinstance(self.annotations, Mapping):
             return self._from_file(Path(self.annotations), "train")
         found: dict[Split, list[Sample]] = {}

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdmm.data.box_marks import BoxMarks
+from kdmm.data.by_split import BySplit
 from kdmm.data.files import existing_folder
 from kdmm.data.image_ref import ImageRef
 from kdmm.data.sample import Sample
-from kdmm.data.source import SPLITS, Source, Split
+from kdmm.data.source import SPLITS, Split
 from kdmm.data.tables import existing_file
 from kdmm.data.tiles import TileRef, boxes_within, cells, region
 from kdmm.data.voc_file import SETTING, VocFile, read_voc
@@ -21,7 +22,7 @@ from kdmm.models.files import locate
 __all__ = ["PascalVOC"]
 
 
-class PascalVOC(Source):
+class PascalVOC(BySplit):
     """Pictures with their objects' boxes (Everingham et al. 2010, https://doi.org/10.1007/s11263-009-0275-4).
 
     For VOC 2012, with its folder ``VOCdevkit/VOC2012``: ``annotations`` its ``Annotations``, ``images`` its
@@ -85,11 +86,6 @@ class PascalVOC(Source):
         return f"PascalVOC({str(self.annotations)!r})"
 
     @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those with samples."""
-        return tuple(split for split in SPLITS if self._by_split.get(split))
-
-    @property
     def classes(self) -> Mapping[str, tuple[str, ...]]:
         """The names of ``box_classes``."""
         return {"box_classes": self._names}
@@ -102,10 +98,6 @@ class PascalVOC(Source):
             **({"tiles": self.tiles} if self.tiles else {}),
             **({"bad_boxes_left_out": skipped} if skipped else {}),
         }
-
-    def read(self, split: Split) -> list[Sample]:
-        """Return the pictures or tiles of a split."""
-        return self._by_split[split]
 
     @cached_property
     def _listed(self) -> dict[Split, list[str]]:
@@ -159,8 +151,8 @@ class PascalVOC(Source):
                 )
         return self.given_classes
 
-    @cached_property
-    def _by_split(self) -> dict[Split, list[Sample]]:
+    def read_all(self) -> dict[Split, list[Sample]]:
+        """Read the pictures, or their tiles."""
         found: dict[Split, list[Sample]] = {}
         for split, names in self._listed.items():
             for name in names:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kdmm.data.by_split import BySplit
 from kdmm.data.sample import Sample
-from kdmm.data.source import SPLITS, Source, Split, check_ids
+from kdmm.data.source import Split, check_ids
 from kdmm.data.split_files import split_named
 from kdmm.data.tables import Table, read_table
 from kdmm.errors import InputError
@@ -19,7 +19,7 @@ __all__ = ["TableSource", "shown", "texts_in"]
 LONGEST = 40  # characters of a value in a message
 
 
-class TableSource(Source):
+class TableSource(BySplit):
     """Reads a table whole; a row is a sample.
 
     Args:
@@ -55,17 +55,8 @@ class TableSource(Source):
             InputError: the row cannot be one; the message begins with ``origin``.
         """
 
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those in the split column, or the train split."""
-        return tuple(split for split in SPLITS if split in self._by_split)
-
-    def read(self, split: Split) -> list[Sample]:
-        """Return the rows of a split."""
-        return self._by_split[split]
-
-    @cached_property
-    def _by_split(self) -> dict[Split, list[Sample]]:
+    def read_all(self) -> dict[Split, list[Sample]]:
+        """Read the table; without a split column it is the train split."""
         wanted = [*self.columns, self.id, self.split, self.group]
         names = list(dict.fromkeys(name for name in wanted if name is not None))
         table = read_table(self.path, names, self.separator, f"{type(self).__name__}.path")

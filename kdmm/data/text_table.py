@@ -7,10 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kdmm.data.by_split import BySplit
 from kdmm.data.class_values import NONE, Classes, is_none, named_in_parquet
 from kdmm.data.near_duplicates import WORD
 from kdmm.data.sample import Sample
-from kdmm.data.source import SPLITS, Source, Split, check_ids
+from kdmm.data.source import SPLITS, Split, check_ids
 from kdmm.data.split_files import split_files, split_named
 from kdmm.data.tables import Table, read_table
 from kdmm.errors import InputError
@@ -21,7 +22,7 @@ __all__ = ["TextTable"]
 RANGE = 2**63  # of `stable_hash`
 
 
-class TextTable(Source):
+class TextTable(BySplit):
     """A row is a text and its class.
 
     The splits are files, a column, or parts of the train split (``fractions``), which depend on nothing but the text:
@@ -78,18 +79,9 @@ class TextTable(Source):
         return f"TextTable({shown!r})"
 
     @property
-    def splits(self) -> tuple[Split, ...]:
-        """Those that have a row."""
-        return tuple(split for split in SPLITS if split in self._by_split)
-
-    @property
     def classes(self) -> Mapping[str, tuple[str, ...]]:
         """The names of the label's classes."""
         return {} if self.label is None else {self.label: self._classes.names}
-
-    def read(self, split: Split) -> list[Sample]:
-        """Return the rows of a split."""
-        return self._by_split[split]
 
     @cached_property
     def _tables(self) -> list[tuple[Split, Table]]:
@@ -124,8 +116,8 @@ class TextTable(Source):
             return Classes(names)
         return Classes.found(value for _, table in self._tables for value in table.columns[self.label])
 
-    @cached_property
-    def _by_split(self) -> dict[Split, list[Sample]]:
+    def read_all(self) -> dict[Split, list[Sample]]:
+        """Read the files."""
         found: dict[Split, list[Sample]] = {}
         several = len(self._tables) > 1
         count = dict.fromkeys(SPLITS, 0)

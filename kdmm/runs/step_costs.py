@@ -11,7 +11,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import nn
 
 from kdmm.analysis.cost import ModelCost, ObjectiveCost
 from kdmm.callbacks import Mix, StepSeed
@@ -19,8 +18,7 @@ from kdmm.config import Config
 from kdmm.modules import DistillationModule, TrainingModule
 from kdmm.outputs import MODALITIES, Batch, Outputs
 from kdmm.runs import build
-from kdmm.teachers import Ensemble, Teacher
-from kdmm.teachers.teacher import Running
+from kdmm.teachers import Teacher
 
 __all__ = ["WARM_UP", "KeptAnswers", "StepCosts", "StepTimes", "measure_steps", "memory_of_process"]
 
@@ -102,7 +100,7 @@ class StepCosts(pl.Callback):
             said = module.student(batch["student"])
             self.answers = module.teacher.answer(batch)
         self.student = ModelCost.of_student(module.student, batch["student"])
-        self.teacher = ModelCost.of_teacher(_models(module.teacher), lambda: module.teacher.answer(batch))
+        self.teacher = ModelCost.of_teacher(module.teacher.models, lambda: module.teacher.answer(batch))
         self.objective = ObjectiveCost.of(module.objective, said, self.answers, batch)
         part = next(iter(batch[name] for name in module.teacher.preprocesses))
         self.samples = {modality: int(part[f"present/{modality}"].sum()) for modality in MODALITIES if modality in part}
@@ -169,13 +167,6 @@ def measure_steps(
         )
         trainer.fit(module, datamodule=data)
     return timer, timer.batches
-
-
-def _models(teacher: Teacher) -> list[nn.Module]:
-    """Return the models that run in a teacher."""
-    if isinstance(teacher, Ensemble):
-        return [model for each in teacher.each().values() for model in _models(each)]
-    return [teacher.model] if isinstance(teacher, Running) else [teacher]
 
 
 def _forget_peak(device: torch.device) -> None:

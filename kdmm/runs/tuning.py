@@ -62,7 +62,8 @@ class Tuning:
 def tuning_of(settings: Config, steps: int, allow: tuple[str, ...]) -> Tuning:
     """Train for some steps with each number of workers, and the threads that they leave on a CPU.
 
-    Nothing is written.
+    No run is written. What is answered before training (`Precomputed`, and the ``features`` of TeacherModule) is
+    answered before each measurement; with a ``store`` it is kept there, and answered once.
 
     Args:
         settings: of the experiment.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdmm.errors import InputError
 from kdmm.models import Preprocess
@@ -203,6 +203,11 @@ class Hybrid(StoredTeacher):
     def preprocesses(self) -> dict[str, Preprocess]:
         """The running teachers', by name."""
         return self._held[0].online().preprocesses
+
+    @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """The running teacher's."""
+        return self._held[0].models
 
     def online(self) -> Teacher:
         """Return the running teacher."""

@@ -91,6 +91,11 @@ class Ensemble(Teacher):
         return cast(dict[str, Teacher], dict(self.teachers.items()))
 
     @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """Those of all teachers."""
+        return tuple(model for teacher in self.each().values() for model in teacher.models)
+
+    @property
     def preprocesses(self) -> dict[str, Preprocess]:
         """What each teacher reads."""
         return {name: teacher.preprocess for name, teacher in self.each().items()}

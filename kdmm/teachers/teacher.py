@@ -48,6 +48,11 @@ class Teacher(nn.Module, ABC):
         """The model whose text tower stands in for a student's that has none; ``None``: there is no single one."""
         return None
 
+    @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """The models that run beside the student; none where answers are looked up."""
+        return ()
+
     def answer(self, batch: Batch) -> Outputs:
         """Return what the teacher says of a batch, which holds what it reads under the names of `preprocesses`."""
         outputs: Outputs = self(batch["teacher"])
@@ -84,6 +89,11 @@ class Running(Teacher, ABC):
     def model(self) -> nn.Module:
         """The model itself."""
         return self._held[0]
+
+    @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """The model."""
+        return (self.model,)
 
     @property
     def reader(self) -> nn.Module | None:

@@ -67,9 +67,9 @@ class Writer(nn.Module, ABC):
         """Read what a locked part of this network has given beforehand, see :class:`kdmm.models.LockedTowers`.
 
         Args:
-            features: (N, ...) of the N samples that have what is read.
+            features: (N, ...) of the N samples that have what is read; of a network without such a part the inputs.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no locked part")
+        return self.read(features)
 
     @property
     @abstractmethod
