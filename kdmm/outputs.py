@@ -22,7 +22,8 @@ the modality; ``logit_scale``: scalar, exponentiated; ``logit_bias``: scalar; bo
 ``<name>/<one>-<other>`` where pairs of modalities have their own; ``logits``: (B, C), (B, T, V) or
 (B, C, H, W), before any softmax; tapped activations under their tap's name: (B, D), (B, T, D) or (B, C, H, W).
 ``present/<name>``: (B,) bool, which samples have what is called so; ``valid/<name>``: (B, T) or (B, H, W) bool, which
-of its places count (no padding). Both are all true when they are not given."""
+of its places count (no padding); ``keys/<name>``: (B, S) bool, of attention (B, heads, T, S) to other places than its
+own, which of these count. All three are all true when they are not given."""
 
 Batch: TypeAlias = Mapping[str, Any]
 """``id``: list of B str; ``view``: list of B int; ``caption``: list of B ``str | None``; ``caption_id``: (B,) int64,

@@ -18,10 +18,11 @@ from kdmm.models.inherited import Inherited
 from kdmm.models.locked_towers import LockedTowers
 from kdmm.models.map_encoder import MapEncoder, TimmMaps
 from kdmm.models.masked import Masked
+from kdmm.models.named_tokens import OpenClipTokens, TransformerTokens
 from kdmm.models.open_clip import OpenClip
 from kdmm.models.over_frames import OverFrames
 from kdmm.models.plain import Plain
-from kdmm.models.preprocess import ImageTransform, OpenClipTokens, Preprocess, TransformerTokens
+from kdmm.models.preprocess import ImageTransform, Preprocess
 from kdmm.models.segmenter import Segmenter
 from kdmm.models.seq2seq import PretrainedSeq2Seq, Seq2Seq
 from kdmm.models.shared_space import SharedSpace

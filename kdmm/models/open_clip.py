@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import open_clip
 from jaxtyping import Float, Int
+from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
 from kdmm.errors import InputError, nearest
 from kdmm.models.dual_encoder import DualEncoder
-from kdmm.models.preprocess import ImageTransform, OpenClipTokens, open_clip_text_settings
+from kdmm.models.named_tokens import OpenClipTokens, open_clip_text_settings
+from kdmm.models.preprocess import ImageTransform
 from kdmm.models.towers import ImageTower, TextTower
 
 __all__ = ["OpenClip"]
@@ -34,10 +37,22 @@ class _OpenClipText(TextTower):
         self.text = text
         self.width = width
         self.preprocess = preprocess
+        if isinstance(text, TextTransformer):
+            text.transformer.register_forward_pre_hook(_cut_mask, with_kwargs=True)
 
     def forward(self, text: Int[Tensor, "N T"]) -> Float[Tensor, "N width"]:
         encoded: Tensor = self.text(text)
         return encoded
+
+
+def _cut_mask(
+    transformer: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Cut the causal mask, which is as long as the context, to the texts' length; open_clip does not."""
+    mask, length = named.get("attn_mask"), arguments[0].shape[1]
+    if mask is not None:
+        named = {**named, "attn_mask": mask[..., :length, :length]}
+    return arguments, named
 
 
 def OpenClip(  # noqa: N802  a model to its users, who write it beside DualEncoder in YAML

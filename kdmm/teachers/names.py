@@ -9,7 +9,7 @@ from kdmm.outputs import Outputs
 
 __all__ = ["of_teacher", "within"]
 
-FLAGS = ("present/", "valid/")
+FLAGS = ("present/", "valid/", "keys/")
 
 
 def within(teacher: str, name: str) -> str:

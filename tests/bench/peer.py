@@ -91,7 +91,7 @@ def experiment(folder: Path, steps: int, teacher: dict[str, Any]) -> dict[str, A
             },
             "optimization": {
                 "_target_": "kdmm.modules.Optimization",
-                "optimizer": {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 1e-4},
+                "optimizer": {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 1e-4, "fused": True},
             },
             "metrics": {},
         },

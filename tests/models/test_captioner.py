@@ -430,11 +430,15 @@ def test_a_student_follows_distributions_states_and_attention_of_its_teacher():
         "word": TokenKL(temperature=2.0),
         "states": HiddenStates({"decoder.1": "decoder.1"}),
         "attention": AttentionMaps({"decoder_attention.1": "decoder_attention.1"}),
+        "where to look": AttentionMaps({"cross_attention.1": "cross_attention.1"}),
     }
     expected = {
         "word": sequences.token_kl(plain["logits"], shown["logits"], valid, 2.0),
         "states": sequences.hidden_states(plain["decoder.1"], shown["decoder.1"], valid, "mse"),
         "attention": sequences.attention_maps(plain["decoder_attention.1"], shown["decoder_attention.1"], valid),
+        "where to look": sequences.attention_maps(
+            plain["cross_attention.1"], shown["cross_attention.1"], valid, ours["keys/cross_attention.1"].tolist()
+        ),
     }
     padded = {**given, "text": F.pad(given["text"], (0, 2), value=TOKENS.pad)}
     for name, term in found.items():

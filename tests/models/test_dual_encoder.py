@@ -150,14 +150,55 @@ def test_open_clip_models_give_open_clips_embeddings(tiny_open_clip, kind):
         model = OpenClip(f"local-dir:{folder / 'local'}").eval()
     image = torch.randn(2, 3, 32, 32)
     text = open_clip.get_tokenizer("tiny-test")(["a cat", "two dogs"])
-    assert torch.equal(model.preprocess.text(["a cat", "two dogs"]), text)
-    outputs = model({"image": image, "text": text})
+    read = model.preprocess.text(["a cat", "two dogs"])
+    outputs = model({"image": image, "text": read})
     with torch.no_grad():
         torch.testing.assert_close(outputs["image"], reference.encode_image(image, normalize=True))
         torch.testing.assert_close(outputs["text"], reference.encode_text(text, normalize=True))
         torch.testing.assert_close(outputs["logit_scale"], reference.logit_scale.exp())
     assert model.weights_from is not None
     assert model.preprocess.image.mean == ((0.5, 0.5, 0.5) if kind == "local-dir" else open_clip.OPENAI_DATASET_MEAN)
+
+
+@pytest.mark.parametrize(
+    ("settings", "length"),
+    [
+        ({}, 12),
+        ({"pool_type": "eos", "eos_id": 49407}, 12),
+        ({"pool_type": "last"}, 77),
+        ({"no_causal_mask": True}, 77),
+        ({"embed_cls": True}, 77),
+    ],
+)
+def test_a_text_is_cut_where_its_tower_reads_no_further(tmp_path, settings, length):
+    text_cfg = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2, **settings}
+    vision_cfg = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
+    name = f"cut-{length}-{'-'.join(settings)}"
+    (tmp_path / f"{name}.json").write_text(
+        json.dumps({"embed_dim": 16, "vision_cfg": vision_cfg, "text_cfg": text_cfg})
+    )
+    open_clip.add_model_config(tmp_path / f"{name}.json")
+    reference = open_clip.create_model(name, force_custom_text=True)
+    torch.save(reference.state_dict(), tmp_path / "weights.pt")
+    model = OpenClip(name, weights=str(tmp_path / "weights.pt"))
+    texts = ["a cat", "", "two dogs that run along a beach behind a ball", "a cat"]
+    read = model.preprocess.text(texts)
+    assert read.shape == (4, length)
+    assert torch.equal(model.preprocess.text(texts), read)  # from memory
+    own, theirs = model.towers["text"].double(), reference.text.double()
+    found, whole = own(read), theirs(open_clip.get_tokenizer(name)(texts))
+    torch.testing.assert_close(found, whole)
+    towards = torch.randn_like(found)
+    (found * towards).sum().backward()
+    (whole * towards).sum().backward()
+    parameters = dict(theirs.named_parameters())
+    for parameter, value in own.text.named_parameters():
+        torch.testing.assert_close(value.grad, parameters[parameter].grad)
+
+
+def test_a_text_that_fills_the_context_is_cut_to_it():
+    tokens = OpenClipTokens("ViT-B-32")([" ".join(["cat"] * 200)])
+    assert torch.equal(tokens, open_clip.get_tokenizer("ViT-B-32")([" ".join(["cat"] * 200)]))
 
 
 @pytest.mark.parametrize(

@@ -289,11 +289,14 @@ def test_layers_are_given_as_the_network_computes_them():
         ("decoder", found.decoder_hidden_states),
         ("encoder_attention", found.encoder_attentions),
         ("decoder_attention", found.decoder_attentions),
+        ("cross_attention", found.cross_attentions),
     ):
         for place, layer in enumerate(layers):
             close(outputs[f"{name}.{place}"], layer)
     assert torch.equal(outputs["valid/encoder.1"], made["source"] != 0)
     assert torch.equal(outputs["valid/decoder_attention.0"], made["text"] != 0)
+    assert torch.equal(outputs["valid/cross_attention.0"], made["text"] != 0)
+    assert torch.equal(outputs["keys/cross_attention.0"], made["source"] != 0)
     assert not any("attention" in name for name in translator()(made))
 
 
@@ -304,6 +307,7 @@ def test_a_student_follows_layers_attention_and_distributions_of_its_teacher():
     terms = [
         HiddenStates({"encoder.2": "encoder.2", "decoder.1": "decoder.1"}),
         AttentionMaps({"encoder_attention.1": "encoder_attention.1", "decoder_attention.0": "decoder_attention.0"}),
+        AttentionMaps({"cross_attention.0": "cross_attention.0"}),
         TokenKL(),
     ]
     for term in terms:

@@ -10,7 +10,7 @@ from kdmm import targets
 from kdmm.data import MultimodalDataModule, TextTable
 from kdmm.errors import InputError
 from kdmm.models import Classifier, LstmText, TransformerText, save_model
-from kdmm.models.preprocess import transformers_tokenizer
+from kdmm.models.named_tokens import transformers_tokenizer
 from tests.models.tiny_bert import WORDS, write_tiny_bert
 from tests.small_runs import logged
 

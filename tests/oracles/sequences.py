@@ -36,14 +36,14 @@ def hidden_states(student, teacher, valid, distance: str) -> float:
     return mean(values)
 
 
-def attention_maps(student, teacher, valid) -> float:
-    """Attention (B, heads, T, T); -inf masks."""
+def attention_maps(student, teacher, valid, keys=None) -> float:
+    """Attention (B, heads, T, S), to the tokens themselves where there are no `keys`; -inf masks."""
     values = []
     heads = len(student[0]), len(teacher[0])
     for b in range(len(valid)):
         places = [t for t in range(len(valid[b])) if valid[b][t]]
         for i in places:
-            for j in places:
+            for j in places if keys is None else [s for s in range(len(keys[b])) if keys[b][s]]:
                 ours = [float(student[b][h][i][j]) for h in range(heads[0])]
                 theirs = [float(teacher[b][h][i][j]) for h in range(heads[1])]
                 if any(x == -math.inf for x in ours + theirs):

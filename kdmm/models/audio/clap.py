@@ -14,7 +14,7 @@ from kdmm.models.audio.front_ends import ClapLogMel
 from kdmm.models.audio.pretrained import load_pretrained, unreadable
 from kdmm.models.audio.waveform import Fill, Waveform
 from kdmm.models.files import locate
-from kdmm.models.preprocess import TransformerTokens, transformers_tokenizer
+from kdmm.models.named_tokens import TransformerTokens, transformers_tokenizer
 from kdmm.models.shared_space import SharedSpace
 from kdmm.models.towers import AudioTower, TextTower
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from kdmm.errors import InputError
-from kdmm.models.preprocess import TextPreprocess, TransformerTokens, transformers_tokenizer
+from kdmm.models.named_tokens import TransformerTokens, transformers_tokenizer
+from kdmm.models.preprocess import TextPreprocess
 from kdmm.models.tokens import KeptTokens, TextTokens
 from kdmm.models.towers.principal_embeddings import EMBEDDING_STD, principal_embeddings
 from kdmm.models.towers.text import TextTower

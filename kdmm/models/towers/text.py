@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from kdmm.errors import InputError
 from kdmm.models.files import locate
-from kdmm.models.preprocess import TextPreprocess, TransformerTokens, transformers_tokenizer
+from kdmm.models.named_tokens import TransformerTokens, transformers_tokenizer
+from kdmm.models.preprocess import TextPreprocess
 from kdmm.models.taps import TapPoint
 from kdmm.models.towers.attention_scores import WITH_SCORES, set_attention
 from kdmm.models.towers.principal_embeddings import EMBEDDING_STD, principal_embeddings

@@ -57,6 +57,8 @@ class TextDecoder(nn.Module, ABC):
     def forward(self, memory: Memory, previous: Int[Tensor, "N T"]) -> Mapping[str, Tensor]:
         """Return ``logits`` (N, T, V), of what follows each token, and any further activations of the T places.
 
+        Attention to the memory is called ``cross_attention.<i>`` (N, heads, T, P).
+
         Args:
             memory: what was read.
             previous: the tokens before those that are scored: the begin, then the text. No place may look ahead, so

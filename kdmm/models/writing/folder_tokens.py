@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from kdmm.models.files import locate
-from kdmm.models.preprocess import TransformerTokens, transformers_tokenizer
+from kdmm.models.named_tokens import TransformerTokens, transformers_tokenizer
 from kdmm.models.tokens import TextTokens
 
 __all__ = ["FolderTokens"]

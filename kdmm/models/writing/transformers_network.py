@@ -20,8 +20,9 @@ class TransformersNetwork(EncoderDecoder):
     """A transformers encoder-decoder, such as Marian, BART or T5, with transformers' own search.
 
     Gives the hidden states of its layers as ``encoder.<i>`` and ``decoder.<i>`` (N, T, D), 0 for the embeddings, and,
-    where the model computes them, attention as ``encoder_attention.<i>`` and ``decoder_attention.<i>``
-    (N, heads, T, T), after the softmax. Its decoder looks at any `Memory` of its width: of an image tower, too.
+    where the model computes them, attention after the softmax: ``encoder_attention.<i>`` and ``decoder_attention.<i>``
+    (N, heads, T, T), and of the decoder to what was read ``cross_attention.<i>`` (N, heads, T, P). Its decoder looks at
+    any `Memory` of its width: of an image tower, too.
 
     Args:
         model: with ``get_encoder`` and ``generate``.
@@ -73,6 +74,7 @@ class TransformersNetwork(EncoderDecoder):
             "logits": found.logits,
             **_numbered("decoder", found.decoder_hidden_states),
             **self._maps("decoder_attention", found.decoder_attentions),
+            **self._maps("cross_attention", found.cross_attentions),
         }
 
     @torch.no_grad()

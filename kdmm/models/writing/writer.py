@@ -17,6 +17,7 @@ from kdmm.outputs import Outputs, scatter_present
 
 __all__ = ["UNLABELLED", "Writer"]
 
+CROSS_ATTENTION = "cross_attention."
 UNLABELLED = -100  # what PyTorch, transformers and the losses on tokens ignore by default
 
 
@@ -27,7 +28,8 @@ class Writer(nn.Module, ABC):
     ``logits[:, t]`` predict token t, the end among them; ``tokens`` (B, T), these tokens themselves, -100 at padding
     and in samples without a text or without what is read; ``valid/logits`` (B, T) and ``present/logits`` (B,). Further
     activations of the network stand beside them under their own names, with ``valid/<name>`` and ``present/<name>``;
-    those of what is read are of every sample that has it.
+    those of what is read are of every sample that has it. Of the decoder's ``cross_attention.<i>`` (B, heads, T, P),
+    ``keys/<name>`` (B, P) says which places of what was read count.
 
     Args:
         text: the tokenizer of what is written.
@@ -115,6 +117,9 @@ class Writer(nn.Module, ABC):
                 outputs[name] = scatter_present(rows[: len(valid)], flag)
                 outputs[f"valid/{name}"] = _places(valid, flag, False)
                 outputs[f"present/{name}"] = flag
+        for name in scored:
+            if name.startswith(CROSS_ATTENTION):
+                outputs[f"keys/{name}"] = _places(read.valid[: len(text)], both, False)
         return outputs
 
     @torch.no_grad()

@@ -22,6 +22,7 @@ __all__ = ["answer", "columns_of", "inputs_of"]
 
 SCALES = ("logit_scale", "logit_bias")
 SIZE = "image_size"
+ATTENTION = 4  # dimensions: (B, heads, T, T)
 SHORT, LONG = "a", "a dog and a cat " * 8  # two texts whose numbers of tokens differ, unless all texts have as many
 
 
@@ -88,6 +89,11 @@ def columns_of(
                 raise InputError(
                     f"outputs: the {part}'s {name!r} has as many places as the longest text of a batch, and the model "
                     "does not say which of them count. Name the outputs that are kept without it, with --outputs."
+                )
+            if ragged and x.ndim == ATTENTION:
+                raise InputError(
+                    f"outputs: the {part}'s {name!r} is attention, of as many tokens as the longest text of a batch in "
+                    "two dimensions, and is not kept. Name the outputs that are kept without it, with --outputs."
                 )
             kept[name] = Column(name, settings.format_of(name), tuple(x.shape[1:]), ragged)
         if kept:

@@ -158,6 +158,16 @@ def test_taps_of_tokens_are_as_many_as_the_batch_has(tmp_path):
     assert len(widths) > 1
 
 
+def test_attention_between_tokens_is_not_kept(tmp_path):
+    folder = write_tiny_bert(tmp_path / "bert", layers=2)
+    model = DualEncoder(ConvImage([4], 8), TransformerText(folder), 5, weights_from="a run").eval()
+    online = Frozen(model, {"scores": "towers.text.scores.1"})
+    with pytest.raises(InputError, match="teacher's 'scores' is attention"):
+        write(tmp_path / "store", online, data(held()))
+    store = write(tmp_path / "store", online, data(held()), outputs=("image", "text"))
+    assert "scores" not in store.tables["teacher.text"].columns
+
+
 @pytest.mark.parametrize(
     ("first", "entries"), [("source", {"teacher.text+source": 12}), ("image", {"teacher.image+text": 9 * 3 + 3})]
 )

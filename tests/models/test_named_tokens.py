@@ -1,7 +1,7 @@
 import torch
 
-from kdmm.models import TransformerTokens, preprocess
-from kdmm.models.preprocess import transformers_tokenizer
+from kdmm.models import TransformerTokens, named_tokens
+from kdmm.models.named_tokens import transformers_tokenizer
 from tests.conftest import MINILM
 
 
@@ -16,6 +16,6 @@ def test_remembered_tokens_are_the_tokenizers(monkeypatch):
         tokens = TransformerTokens(MINILM, length)
         for part in (texts, texts[3:], texts[:2], ["something new", *texts]):
             assert torch.equal(tokens(part), expected(part, length))
-    monkeypatch.setattr(preprocess, "REMEMBERED_TEXTS", 3)  # fewer than a batch holds
+    monkeypatch.setattr(named_tokens, "REMEMBERED_TEXTS", 3)  # fewer than a batch holds
     assert torch.equal(TransformerTokens(MINILM, 5)(texts), expected(texts, 5))
     assert torch.equal(TransformerTokens(MINILM, 5)(["x", *texts]), expected(["x", *texts], 5))
