@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 
 from kdmm.data import Emoji
 
-BATCH, FEW, MORE, ROUNDS = 32, 2, 8, 2
+BATCH, FEW, MORE, ROUNDS = 32, 2, 12, 3
 VIEWS = 1
 TEACHER = "ViT-B-32"
 STUDENT = {  # 15 M parameters, ViT-B/32 has 151 M; two thirds are the table of tokens
