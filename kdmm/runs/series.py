@@ -16,7 +16,7 @@ __all__ = ["Row", "Series"]
 PLACE = re.compile(r"<([^<>=]+)>")
 FOLD = "fold"
 NEEDED = ("name", "folds", "baseline", "metrics", "rows")
-KEYS = (*NEEDED, "differences")
+KEYS = (*NEEDED, "overrides", "differences")
 ROW_KEYS = ("config", "overrides", "generate", "compared")
 
 
@@ -26,8 +26,8 @@ class Row:
 
     Args:
         config: its file.
-        overrides: ``key=value`` strings. ``<fold>`` in them stands for the number of the fold, and ``<teacher>`` for
-            the folder of the row ``teacher``'s run of the same fold.
+        overrides: ``key=value`` strings, those of the series for this file before the row's own. ``<fold>`` stands
+            for the number of the fold, and ``<teacher>`` for the folder of the row ``teacher``'s run of the same fold.
         generate: arguments of `kdmm.generate`: what the finished model writes about its training data.
         compared: whether it stands in the tables; if not, it is run for the rows that stand on it alone.
     """
@@ -67,6 +67,8 @@ class Series:
     def read(cls, path: Path) -> Series:
         """Read a series from a YAML file, whose configs are relative to it.
 
+        ``overrides`` in it are those that all rows of a config begin with, in a list by the config.
+
         Raises:
             InputError: the file cannot be read, or says something wrong.
         """
@@ -76,10 +78,15 @@ class Series:
         if missing:
             raise InputError(f"{path}: {missing[0]} is missing; a series has {', '.join(NEEDED)}.")
         rows: dict[str, Row] = {}
+        shared = _shared(path, tree.get("overrides", {}))
         if not isinstance(tree["rows"], dict) or not tree["rows"]:
             raise InputError(f"{path}: rows: found {tree['rows']!r}; give experiments by name.")
         for name, given in tree["rows"].items():
-            rows[str(name)] = _row(path, str(name), given, rows)
+            rows[str(name)] = _row(path, str(name), given, rows, shared)
+        unused = set(shared) - {given["config"] for given in tree["rows"].values()}
+        if unused:
+            configs = dict.fromkeys(str(given["config"]) for given in tree["rows"].values())
+            raise InputError(f"{path}: overrides: {_wrong(min(unused), configs)}")
         folds, metrics = (_listed(path, key, tree[key], kind) for key, kind in (("folds", int), ("metrics", str)))
         compared = [name for name, row in rows.items() if row.compared]
         if tree["baseline"] not in compared:
@@ -121,7 +128,13 @@ class Series:
         return [*fixed, *given]
 
 
-def _row(path: Path, name: str, given: Any, before: Mapping[str, Row]) -> Row:
+def _shared(path: Path, given: Any) -> dict[str, tuple[str, ...]]:
+    if not isinstance(given, dict):
+        raise InputError(f"{path}: overrides: found {given!r}; give lists of overrides by the rows' configs.")
+    return {str(config): _listed(path, f"overrides.{config}", each, str) for config, each in given.items()}
+
+
+def _row(path: Path, name: str, given: Any, before: Mapping[str, Row], shared: Mapping[str, tuple[str, ...]]) -> Row:
     place = f"rows.{name}"
     if name == FOLD:
         raise InputError(f"{path}: {place}: <{FOLD}> stands for the fold's number. Give the row another name.")
@@ -134,12 +147,9 @@ def _row(path: Path, name: str, given: Any, before: Mapping[str, Row]) -> Row:
     compared = given.get("compared", True)
     if not isinstance(compared, bool):
         raise InputError(f"{path}: {place}.compared: found {compared!r}; accepted: true or false.")
-    row = Row(
-        path.parent / str(given["config"]),
-        _listed(path, f"{place}.overrides", given.get("overrides", ()), str),
-        generate,
-        compared,
-    )
+    own = _listed(path, f"{place}.overrides", given.get("overrides", ()), str)
+    config = str(given["config"])
+    row = Row(path.parent / config, (*shared.get(config, ()), *own), generate, compared)
     for each in row.places:
         if each != FOLD and each not in before:
             raise InputError(f"{path}: {place}.overrides: <{each}>: {_wrong(each, (FOLD, *before))}")

@@ -48,6 +48,20 @@ def test_places_stand_for_the_fold_and_for_the_run_of_another_row(tmp_path):
     assert series.overrides("alone", 0, Path("runs"))[1:] == ["seed=0", "trainer.enable_progress_bar=false"]
 
 
+def test_rows_of_one_config_share_overrides_before_their_own(tmp_path):
+    shared = "overrides: {student.yaml: [a.fold=<fold>, a.run=<teacher>]}\nrows:"
+    more = "  short: {config: student.yaml, overrides: [a.fold=9]}"
+    series = read(tmp_path, WHOLE.replace("rows:", shared, 1) + more)
+    assert series.overrides("alone", 3, Path("runs"))[3:] == ["a.fold=3", "a.run=runs/digits/few/teacher-fold3"]
+    assert series.overrides("short", 3, Path("runs"))[3:] == [
+        "a.fold=3",
+        "a.run=runs/digits/few/teacher-fold3",
+        "a.fold=9",
+    ]
+    assert series.rows["teacher"].overrides == ("data.sources.fold=<fold>",)
+    assert list(series.chosen(["short"]).rows) == ["teacher", "short"]
+
+
 def test_chosen_rows_bring_those_that_they_stand_on(tmp_path):
     series = read(tmp_path)
     assert list(series.chosen(["Soft labels, all of them"]).rows) == ["teacher", "Soft labels, all of them"]
@@ -73,6 +87,14 @@ def test_chosen_rows_bring_those_that_they_stand_on(tmp_path):
         ("alone: {config: student.yaml}", "alone: {config: s.yaml, compared: false}", r"baseline: found 'alone'"),
         ("rows:", "differences: [[alone, pupil]]\nrows:", r"differences: found 'pupil'; accepted: teacher, alone"),
         ("rows:", "differences: [alone]\nrows:", r"differences: found \['alone'\]; accepted: a list of pairs"),
+        (
+            "rows:",
+            "overrides: [a=1]\nrows:",
+            r"overrides: found \['a=1'\]; give lists of overrides by the rows' configs",
+        ),
+        ("rows:", "overrides: {student.yaml: a=1}\nrows:", r"overrides.student.yaml: found 'a=1'; accepted: a list"),
+        ("rows:", "overrides: {pupil.yaml: [a=1]}\nrows:", r"overrides: found 'pupil.yaml'; accepted: teacher.yaml"),
+        ("rows:", "overrides: {teacher.yaml: [a=<alone>]}\nrows:", r"rows.teacher.overrides: <alone>: found 'alone'"),
         ("  teacher: ", "  fold: ", r"rows.fold: <fold> stands for the fold's number"),
     ],
 )
