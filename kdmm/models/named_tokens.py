@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from kdmm.errors import InputError
 from kdmm.models.files import locate
 
-__all__ = ["OpenClipTokens", "TransformerTokens", "open_clip_text_settings", "transformers_tokenizer"]
+__all__ = ["OpenClipTokens", "TransformerTokens", "answer_places", "open_clip_text_settings", "transformers_tokenizer"]
 
 REMEMBERED_TEXTS = 200_000  # about 100 MB of short captions
 
@@ -105,8 +105,9 @@ class OpenClipTokens(_Remembering):
 
     def rows(self, texts: list[str]) -> list[Tensor]:
         """Return each text's token ids, up to where the tower reads its answer."""
-        tokens = open_clip_tokenizer(self.architecture)(texts)
-        ends = answer_places(open_clip_text_settings(self.architecture), tokens)
+        tokenizer, settings = _open_clip_tokenizer(self.architecture)
+        tokens = tokenizer(texts)
+        ends = answer_places(settings, tokens)
         return [row[: end + 1].clone() for row, end in zip(tokens, ends.tolist(), strict=True)]
 
 
@@ -124,15 +125,16 @@ def answer_places(settings: Mapping[str, Any], tokens: Int[Tensor, "N T"]) -> In
     if pool == "eos" and not looks_ahead:
         is_end: Tensor = tokens == settings.get("eos_id", 2)
         return is_end.int().argmax(dim=1)
-    return torch.full((len(tokens),), tokens.shape[1] - 1)
+    return torch.full((len(tokens),), tokens.shape[1] - 1, device=tokens.device)
 
 
 @lru_cache(maxsize=8)
-def open_clip_tokenizer(architecture: str) -> Any:
+def _open_clip_tokenizer(architecture: str) -> tuple[Any, dict[str, Any]]:
+    """Return the tokenizer and the ``text_cfg`` of an architecture, read once a process."""
     text = open_clip_text_settings(architecture)
     # An argument overrides the settings. open_clip's other tokenizers have no such argument: they run no such files.
     no_code = {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}
-    return open_clip.get_tokenizer(architecture, **no_code)
+    return open_clip.get_tokenizer(architecture, **no_code), text
 
 
 def open_clip_text_settings(architecture: str) -> dict[str, Any]:

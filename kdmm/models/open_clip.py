@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
 from jaxtyping import Float, Int
 from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
 from kdmm.errors import InputError, nearest
 from kdmm.models.dual_encoder import DualEncoder
-from kdmm.models.named_tokens import OpenClipTokens, open_clip_text_settings
+from kdmm.models.named_tokens import OpenClipTokens, answer_places, open_clip_text_settings
 from kdmm.models.preprocess import ImageTransform
+from kdmm.models.taps import TapPoint
 from kdmm.models.towers import ImageTower, TextTower
 
 __all__ = ["OpenClip"]
@@ -27,22 +29,38 @@ class _OpenClipImage(ImageTower):
         self.preprocess = preprocess
 
     def forward(self, image: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N width"]:
-        encoded: Tensor = self.visual(image)
-        return encoded
+        return _pooled(self.visual(image))
 
 
 class _OpenClipText(TextTower):
     def __init__(self, text: nn.Module, width: int, preprocess: OpenClipTokens) -> None:
         super().__init__()
-        self.text = text
+        self.text: Any = text
         self.width = width
         self.preprocess = preprocess
+        self.settings = open_clip_text_settings(preprocess.architecture)
+        self.states = TapPoint()
         if isinstance(text, TextTransformer):
             text.transformer.register_forward_pre_hook(_cut_mask, with_kwargs=True)
 
     def forward(self, text: Int[Tensor, "N T"]) -> Float[Tensor, "N width"]:
-        encoded: Tensor = self.text(text)
-        return encoded
+        if not self.states.is_tapped:
+            return _pooled(self.text(text))
+        gives_tokens, self.text.output_tokens = self.text.output_tokens, True
+        try:
+            pooled, tokens = self.text(text)
+        finally:
+            self.text.output_tokens = gives_tokens
+        read = torch.arange(text.shape[1], device=text.device) <= answer_places(self.settings, text)[:, None]
+        self.states(tokens, read)
+        found: Tensor = pooled
+        return found
+
+
+def _pooled(found: Any) -> Tensor:
+    """Return a tower's answer alone: CoCa's also give their tokens."""
+    pooled: Tensor = found[0] if isinstance(found, tuple) else found
+    return pooled
 
 
 def _cut_mask(
@@ -59,6 +77,9 @@ def OpenClip(  # noqa: N802  a model to its users, who write it beside DualEncod
     architecture: str, weights: str | None = None, freeze: tuple[str, ...] | list[str] = ()
 ) -> DualEncoder:
     """Build any image-text model of open_clip.
+
+    The last states of its text tower's tokens can be tapped (:class:`kdmm.models.Tapped`) as ``towers.text.states``
+    (N, T, width), with ``valid/<tap>`` for those up to the end of the text.
 
     Args:
         architecture: a name of ``open_clip.list_models()``, ``hf-hub:<organisation>/<name>``, or ``local-dir:<folder>``

@@ -12,6 +12,7 @@ from kdmm.models import (
     DualEncoder,
     OpenClip,
     OpenClipTokens,
+    Tapped,
     TimmImage,
     TransformerText,
     TransformerTokens,
@@ -194,6 +195,40 @@ def test_a_text_is_cut_where_its_tower_reads_no_further(tmp_path, settings, leng
     parameters = dict(theirs.named_parameters())
     for parameter, value in own.text.named_parameters():
         torch.testing.assert_close(value.grad, parameters[parameter].grad)
+
+
+def test_the_states_of_open_clips_tokens_can_be_tapped(tiny_open_clip):
+    folder, reference = tiny_open_clip
+    model = Tapped(OpenClip("tiny-test", weights=str(folder / "weights.pt")), {"tokens": "towers.text.states"}).eval()
+    texts = ["a cat", "two dogs that run along a beach"]
+    outputs = model({"text": model.preprocess.text(texts)})
+    padded = open_clip.get_tokenizer("tiny-test")(texts)
+    lengths = padded.argmax(1) + 1
+    assert outputs["valid/tokens"].tolist() == [[n < length for n in range(int(lengths.max()))] for length in lengths]
+    with torch.no_grad():
+        states = reference.token_embedding(padded) + reference.positional_embedding
+        states = reference.ln_final(reference.transformer(states, attn_mask=reference.attn_mask))
+        torch.testing.assert_close(outputs["tokens"], states[:, : int(lengths.max())])
+        torch.testing.assert_close(outputs["text"], reference.encode_text(padded, normalize=True))
+
+
+def test_cocas_answers_are_open_clips(tmp_path):
+    text_cfg = {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1, "embed_cls": True}
+    vision_cfg = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16, "output_tokens": True}
+    vision_cfg |= {"attentional_pool": True, "attn_pooler_heads": 2}
+    decoder = {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    settings = {"embed_dim": 16, "vision_cfg": vision_cfg, "text_cfg": {**text_cfg, "output_tokens": True}}
+    (tmp_path / "coca-tiny.json").write_text(json.dumps({**settings, "multimodal_cfg": decoder, "custom_text": True}))
+    open_clip.add_model_config(tmp_path / "coca-tiny.json")
+    reference = open_clip.create_model("coca-tiny").eval()
+    torch.save(reference.state_dict(), tmp_path / "weights.pt")
+    model = OpenClip("coca-tiny", weights=str(tmp_path / "weights.pt")).eval()
+    image, texts = torch.randn(2, 3, 32, 32), ["a cat", "two dogs"]
+    with torch.no_grad():
+        outputs = model({"image": image, "text": model.preprocess.text(texts)})
+        torch.testing.assert_close(outputs["image"], reference.encode_image(image, normalize=True))
+        text = open_clip.get_tokenizer("coca-tiny")(texts)
+        torch.testing.assert_close(outputs["text"], reference.encode_text(text, normalize=True))
 
 
 def test_a_text_that_fills_the_context_is_cut_to_it():
