@@ -24,12 +24,12 @@ __all__ = ["OpenClip"]
 class _OpenClipImage(ImageTower):
     def __init__(self, visual: nn.Module, width: int, preprocess: ImageTransform) -> None:
         super().__init__()
-        self.visual = visual
+        self.visual = visual.to(memory_format=torch.channels_last)
         self.width = width
         self.preprocess = preprocess
 
     def forward(self, image: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N width"]:
-        return _pooled(self.visual(image))
+        return _pooled(self.visual(image.contiguous(memory_format=torch.channels_last)))
 
 
 class _OpenClipText(TextTower):

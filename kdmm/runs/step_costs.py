@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 import torch
 
 from kdmm.analysis.cost import ModelCost, ObjectiveCost
-from kdmm.callbacks import Mix, StepSeed
+from kdmm.callbacks import Compiled, GradientCheckpointing, Mix, StepSeed
 from kdmm.config import Config
 from kdmm.modules import DistillationModule, TrainingModule
 from kdmm.outputs import MODALITIES, Batch, Outputs
@@ -24,6 +24,7 @@ __all__ = ["WARM_UP", "KeptAnswers", "StepCosts", "StepTimes", "measure_steps", 
 
 WARM_UP = 3  # steps that are not measured: the first ones allocate memory and choose kernels
 KEPT = ("accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val")
+KEPT_CALLBACKS = (Mix, Compiled, GradientCheckpointing)  # what changes the batch, or how a step is computed
 LONG = 1_000_000  # steps: the measurement ends it, and no schedule is over before
 
 
@@ -96,12 +97,13 @@ class StepCosts(pl.Callback):
         module: DistillationModule = pl_module
         training = module.training
         module.eval()
-        with torch.no_grad():
-            said = module.student(batch["student"])
-            self.answers = module.teacher.answer(batch)
-        self.student = ModelCost.of_student(module.student, batch["student"])
-        self.teacher = ModelCost.of_teacher(module.teacher.models, lambda: module.teacher.answer(batch))
-        self.objective = ObjectiveCost.of(module.objective, said, self.answers, batch)
+        with torch.compiler.set_stance("force_eager"):  # operations are counted as they are written
+            with torch.no_grad():
+                said = module.student(batch["student"])
+                self.answers = module.teacher.answer(batch)
+            self.student = ModelCost.of_student(module.student, batch["student"])
+            self.teacher = ModelCost.of_teacher(module.teacher.models, lambda: module.teacher.answer(batch))
+            self.objective = ObjectiveCost.of(module.objective, said, self.answers, batch)
         part = next(iter(batch[name] for name in module.teacher.preprocesses))
         self.samples = {modality: int(part[f"present/{modality}"].sum()) for modality in MODALITIES if modality in part}
         module.train(training)
@@ -147,7 +149,7 @@ def measure_steps(
     """Train for some steps from the beginning of the data, and measure them."""
     timer = StepTimes(WARM_UP + steps)
     own = build.callbacks_for(settings, Path(), allow)
-    kept = [each for each in own if isinstance(each, Mix)]  # what changes the batch
+    kept = [each for each in own if isinstance(each, KEPT_CALLBACKS)]
     with TemporaryDirectory() as nowhere:
         quick = {name: value for name, value in settings.trainer.items() if name in KEPT}
         trainer = pl.Trainer(

@@ -64,6 +64,19 @@ def test_with_the_answers_at_hand_the_same_batches_are_trained(student, monkeypa
     assert all(torch.equal(kept.answer(batch)["logits"], each) for batch, each in zip(batches, answers, strict=True))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch.compile itself calls
+def test_models_are_measured_compiled_where_they_are_trained_so(student):
+    compiled = "callbacks.fast={_target_: kdmm.callbacks.Compiled, backend: eager}"
+    torch._dynamo.reset()
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    plain = kdmm.plan(student, steps=1)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before
+    faster = kdmm.plan(student, [compiled], steps=1)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > before
+    for name in ("student, forward and backward", "teacher, forward"):
+        assert faster.value(name).planned == plain.value(name).planned
+
+
 def test_what_cannot_be_planned_is_named(student):
     with pytest.raises(InputError, match=r"module: TeacherModule has no teacher, so there is nothing to plan"):
         kdmm.plan("teacher.yaml", ["name=again"])
