@@ -70,12 +70,15 @@ def main() -> None:
         variants = {
             ALONE: (experiment(None), False),
             "alone, fused AdamW": (experiment(None, fused=True), False),
-            "alone, compiled": (experiment(None), True),
             "teacher stored": (experiment({"_target_": "kdmm.teachers.Cached", "store": store}), False),
             "teacher running": (experiment(running), False),
             "teacher running in bfloat16": (experiment({**running, "precision": "bfloat16"}), False),
-            "teacher running, both compiled": (experiment(running), True),
         }
+        if torch.cuda.is_available():  # on a CPU compiling takes minutes, far longer than the bench
+            variants |= {
+                "alone, compiled": (experiment(None), True),
+                "teacher running, both compiled": (experiment(running), True),
+            }
         paths = {}
         for number, (variant, (tree, _)) in enumerate(variants.items()):
             paths[variant] = folder / f"{number}.yaml"
