@@ -96,7 +96,7 @@ def compare(
     }
     records = {name: runs[name, numbers[0]].record for name in compared}
     speeds = measure_speed([runs[name, numbers[0]].dir for name in compared], allow=tuple(allow)) if speed else None
-    tables = [_models(records, speeds)]
+    tables = [_models(records, speeds or Speeds({}))]
     for metric, found in values.items():
         tables.append(against(f"{metric} in %, mean of {len(numbers)}", found, plan.baseline))
         if plan.differences:
@@ -109,14 +109,14 @@ def compare(
     return comparison
 
 
-def _models(records: Mapping[str, RunRecord], speeds: Speeds | None) -> Table:
+def _models(records: Mapping[str, RunRecord], speeds: Speeds) -> Table:
     """Return what the rows' models are: size, and speed where it was measured."""
     rows = []
     for name, record in records.items():
-        fast = None if speeds is None else speeds.samples_per_s.get(record.group)
-        rows.append((name, f"{record.parameters.total / 1e6:.2f} M", f"{record.steps:,}", _rounded(fast)))
-    how = "" if speeds is None or not speeds.how else f" (samples/s: {speeds.how})"
-    headers = ("row", "parameters", "steps", "samples/s")
+        fast = map(_rounded, speeds.of(record.group).values())
+        rows.append((name, f"{record.parameters.total / 1e6:.2f} M", f"{record.steps:,}", *fast))
+    how = f" (samples/s: {speeds.how})" if speeds.how else ""
+    headers = ("row", "parameters", "steps", "samples/s", "tokens/s greedy", f"tokens/s with {speeds.beams} beams")
     return Table(f"models{how}", headers, tuple(rows)).without_empty_columns()
 
 

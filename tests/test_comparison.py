@@ -102,9 +102,8 @@ def counted(monkeypatch):
         return SimpleNamespace(dir=Path("runs") / name, metrics={"test/top1": len(name) / 100}, record=record)
 
     monkeypatch.setattr(comparison.run, "complete", complete)
-    monkeypatch.setattr(
-        comparison, "measure_speed", lambda folders, allow: Speeds({"few/teacher": 1234.6}, (), "8 at a time")
-    )
+    speeds = Speeds({"few/teacher": 1234.6}, (), "8 at a time", {"few/teacher": 99.6}, {"few/distilled": 20.0}, beams=4)
+    monkeypatch.setattr(comparison, "measure_speed", lambda folders, allow: speeds)
     return names
 
 
@@ -113,7 +112,10 @@ def test_folds_and_rows_may_be_chosen(series, counted):
     assert counted == ["few/teacher-fold4", "few/distilled-fold4"]
     assert found.values == {"test/top1": {"teacher": {4: 0.17}, "distilled": {4: 0.19}}}
     assert found.tables[0].title == "models (samples/s: 8 at a time)"
-    assert found.tables[0].rows == (("teacher", "1.23 M", "1,200", "1,235"), ("distilled", "1.23 M", "1,200", "-"))
+    assert found.tables[0].headers[3:] == ("samples/s", "tokens/s greedy", "tokens/s with 4 beams")
+    teacher, distilled = found.tables[0].rows
+    assert teacher == ("teacher", "1.23 M", "1,200", "1,235", "100", "-")
+    assert distilled == ("distilled", "1.23 M", "1,200", "-", "-", "20")
 
 
 def test_every_experiment_is_checked_before_any_is_run(series, counted):

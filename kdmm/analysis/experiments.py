@@ -11,7 +11,7 @@ from typing import Any
 
 from kdmm.analysis.intervals import Interval, mean_interval, paired_difference
 from kdmm.analysis.record import RunRecord
-from kdmm.analysis.summary import MAIN_METRIC, Values
+from kdmm.analysis.summary import Values, header_of
 from kdmm.analysis.tables import Table
 
 __all__ = ["Difference", "Experiments"]
@@ -24,7 +24,7 @@ class Difference:
     Args:
         first: the better one if the difference is positive.
         second: the other.
-        interval: 95 % t-interval of the paired difference of R@5.
+        interval: 95 % t-interval of the paired difference of the main metric.
     """
 
     first: str
@@ -51,10 +51,12 @@ class Experiments:
     Args:
         records: the runs.
         values: of each run, by its name.
+        main: the metric that differences are of.
     """
 
-    def __init__(self, records: Sequence[RunRecord], values: Mapping[str, Values]) -> None:
+    def __init__(self, records: Sequence[RunRecord], values: Mapping[str, Values], main: str) -> None:
         self.values = values
+        self.main = main
         self.groups: dict[str, list[RunRecord]] = {}
         for record in records:
             self.groups.setdefault(record.group, []).append(record)
@@ -91,7 +93,7 @@ class Experiments:
         found = []
         students = {name: records for name, records in self.groups.items() if records[0].role == "student"}
         for earlier, later in combinations(students, 2):
-            first, second = (self._by_unit(students[name], MAIN_METRIC) for name in (later, earlier))
+            first, second = (self._by_unit(students[name], self.main) for name in (later, earlier))
             if len(first.keys() & second.keys()) > 1:
                 found.append(Difference(later, earlier, paired_difference(first, second)))
         return found
@@ -99,7 +101,7 @@ class Experiments:
     @property
     def tables(self) -> list[Table]:
         """The differences as a table, if there are any."""
-        headers = ("difference of R@5, points", "mean", "95 % interval", "clear of zero", self.unit)
+        headers = (f"difference of {header_of(self.main)}, points", "mean", "95 % interval", "clear of zero", self.unit)
         rows = tuple(each.row for each in self.differences)
         return [Table(f"Differences, paired by {self.unit[:-1]}", headers, rows)] if rows else []
 

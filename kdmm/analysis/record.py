@@ -134,6 +134,12 @@ class RunRecord:
         value = self.metrics.get(f"{self.split}/{metric}", math.nan)
         return None if math.isnan(value) else value
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The metrics of the evaluated split, by their names without the split."""
+        start = f"{self.split}/"
+        return tuple(name.removeprefix(start) for name in self.metrics if name.startswith(start))
+
     def write(self, folder: Path) -> Path:
         """Write ``metrics.json`` into a run's folder, whole or not at all, and return its path."""
         metrics = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}

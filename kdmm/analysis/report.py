@@ -13,17 +13,14 @@ from rich.text import Text
 from kdmm.analysis.evaluated import Evaluated, chance_recall, describe
 from kdmm.analysis.experiments import Experiments
 from kdmm.analysis.record import FILE_NAME, RunRecord
-from kdmm.analysis.summary import COLUMNS, MAIN_METRIC, Rows, table, values
+from kdmm.analysis.summary import Rows, columns, further, header_of, main_metric, table, values
 from kdmm.analysis.throughput import Speeds
 from kdmm.errors import InputError
 
 __all__ = ["Report"]
 
-LEGEND = (
-    "R@k is recall at k in %, R@5 alone the mean of both directions; ranks count from 1; agreement is in %; retention "
-    "is over the teacher's R@5."
-)
-SINGLE_COLUMNS = tuple(single for column in COLUMNS for single in column.split())
+LEGEND = "R@k is recall at k in %, R@5 alone the mean of both directions; ranks count from 1; agreement is in %"
+FURTHER_LEGEND = "other metrics have their names in the logs and are times 100"
 RUNS_ACROSS = 5  # with one value a cell, this many runs fit into 100 characters
 
 
@@ -56,11 +53,13 @@ class Report:
         self.speeds = Speeds({}) if speeds is None else speeds
         self._teachers = {record.name: record for record in (*teachers, *records)}
         self._data = {record.name: Evaluated.of(record) for record in (*teachers, *records)}
+        self.main = main_metric(records)
+        self.columns = columns(records)
         self._values = {
-            record.name: values(record, self._teacher_of(record), self.speeds.samples_per_s.get(record.group))
+            record.name: values(record, self._teacher_of(record), self.columns, self.speeds.of(record.group))
             for record in records
         }
-        self.experiments = Experiments(records, self._values)
+        self.experiments = Experiments(records, self._values, self.main)
 
     @classmethod
     def from_runs(cls, folders: Sequence[Path], speeds: Speeds | None = None) -> Report:
@@ -119,7 +118,7 @@ class Report:
             for name, records in self.experiments.groups.items():
                 found.append(f"{name}: {describe({self._data[record.name] for record in records})}.")
         for record in self.records:
-            if record.teacher is None or self._values[record.name][f"retention/{MAIN_METRIC}"] is not None:
+            if record.teacher is None or self._values[record.name][f"retention/{self.main}"] is not None:
                 continue
             teacher = self._named_by(record, self._teachers.values())
             if teacher is None:
@@ -132,9 +131,9 @@ class Report:
     @property
     def legend(self) -> str:
         """What the columns are."""
-        if not self.speeds.samples_per_s:
-            return LEGEND
-        return f"{LEGEND} samples/s: one model an experiment, side by side, {self.speeds.how}."
+        others = [FURTHER_LEGEND] if further(self.records) else []
+        legend = "; ".join([LEGEND, *others, f"retention is over the teacher's {header_of(self.main)}."])
+        return f"{legend} {self.speeds.legend}" if self.speeds.samples_per_s else legend
 
     @property
     def descriptions(self) -> list[str]:
@@ -144,9 +143,9 @@ class Report:
 
     def to_markdown(self) -> str:
         """Return the report as Markdown: experiments and their differences if any is repeated, and each run."""
-        tables = [table("Runs" if self._single_runs else "Each run", self._runs, COLUMNS)]
+        tables = [table("Runs" if self._single_runs else "Each run", self._runs, self.columns)]
         if not self._single_runs:
-            tables = [table(self.experiments.title, self._means, COLUMNS), *self.experiments.tables, *tables]
+            tables = [table(self.experiments.title, self._means, self.columns), *self.experiments.tables, *tables]
         texts = [each.to_markdown() for each in tables]
         parts = [self.opening, _bullets(self.remarks), *texts, self.legend, _bullets(self.descriptions)]
         return "\n\n".join(part for part in parts if part)
@@ -155,7 +154,8 @@ class Report:
         """Return the report for a terminal: values in rows, and of repeated runs the experiments only."""
         title, rows = ("Runs", self._runs) if self._single_runs else (self.experiments.title, self._means)
         blocks = [rows[start : start + RUNS_ACROSS] for start in range(0, len(rows), RUNS_ACROSS)]
-        tables = [table(title, block, SINGLE_COLUMNS).transposed() for block in blocks]
+        singles = [single for column in self.columns for single in column.split()]
+        tables = [table(title, block, singles).transposed() for block in blocks]
         return Group(
             Text(self.opening, style="" if self._same_data else "bold red"),
             *([Text(_bullets(self.remarks), style="yellow")] if self.remarks else []),

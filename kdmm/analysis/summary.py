@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -9,24 +10,28 @@ from typing import TypeAlias
 from kdmm.analysis.intervals import Interval
 from kdmm.analysis.record import RunRecord
 from kdmm.analysis.tables import NOTHING, Table
-from kdmm.metrics import retention
 
-__all__ = ["COLUMNS", "MAIN_METRIC", "Column", "Rows", "Values", "percent", "table", "values"]
+__all__ = ["Column", "Rows", "Values", "columns", "further", "header_of", "main_metric", "percent", "table", "values"]
 
 Values: TypeAlias = dict[str, float | None]
 Rows: TypeAlias = Sequence[tuple[str, Mapping[str, float | Interval | None]]]
 """Names with their values, or with means and intervals."""
 
-MAIN_METRIC = "recall@5"
-"""What differences are of: the mean of both directions."""
+RETRIEVAL = "recall@5"
+"""The main metric of runs that measure retrieval: the mean of both directions."""
 
-ZERO_SHOT = {"image": "zero_shot", "audio": "zero_shot_audio"}
+RETENTION = "retention/"
+
+FURTHER = re.compile(r"(beam\d+/)?(?!loss$|recall@)[^/]+")
+"""Metrics of one value, and of what is written with beams; not what is of one class alone."""
+
+ZERO_SHOT = {"image": "zero_shot", "audio": "zero_shot_audio", "video": "zero_shot_video"}
 """What zero-shot classification is called in the logs, by what is classified."""
 
-RETAINED = {MAIN_METRIC: "R@5"} | {f"{name}/top1": f"{of} zero-shot top-1" for of, name in ZERO_SHOT.items()}
+RETAINED = {RETRIEVAL: "R@5"} | {f"{name}/top1": f"{of} zero-shot top-1" for of, name in ZERO_SHOT.items()}
 """What retention is of, with its headers."""
 
-PAIRS = (("image", "text"), ("audio", "text"), ("image", "audio"))
+PAIRS = (("image", "text"), ("audio", "text"), ("video", "text"), ("image", "audio"))
 """What is searched with, and what for; and the other way round."""
 
 
@@ -78,10 +83,9 @@ def _single(header: str, key: str, write: Callable[[float], str], varies: bool =
     return Column(header, {key: header}, write, varies)
 
 
-def _recalls(one: str, other: str) -> Column:
-    direction = f"{one}→{other}"
-    keys = {f"{one}_to_{other}/recall@{k}": f"{direction} R@{k}" for k in (1, 5, 10)}
-    return Column(f"{direction} R@1 / 5 / 10", keys, percent)
+def _recalls(header: str, name: str) -> Column:
+    keys = {f"{name}/recall@{k}": f"{header} R@{k}" for k in (1, 5, 10)}
+    return Column(f"{header} R@1 / 5 / 10", keys, percent)
 
 
 def _median_ranks(one: str, other: str) -> Column:
@@ -104,32 +108,72 @@ COLUMNS = (
     _single("parameters (M)", "parameters", _millions, varies=False),
     _single("size (MB)", "size_bytes", _millions, varies=False),
     _single("samples/s", "samples_per_s", "{:,.0f}".format, varies=False),
-    _single("R@5", MAIN_METRIC, percent),
-    *(_recalls(*direction) for pair in PAIRS for direction in (pair, pair[::-1])),
+    Column(
+        "tokens/s greedy / with beams",
+        {"tokens_per_s": "tokens/s greedy", "beam_tokens_per_s": "tokens/s with beams"},
+        "{:,.0f}".format,
+        varies=False,
+    ),
+    _single("R@5", RETRIEVAL, percent),
+    *(_recalls(f"{a}→{b}", f"{a}_to_{b}") for pair in PAIRS for a, b in (pair, pair[::-1])),
     *(_median_ranks(*pair) for pair in PAIRS),
     *(_zero_shot(*each) for each in ZERO_SHOT.items()),
     Column("agreement@1 / 5", {f"agreement@{k}": f"agreement@{k}" for k in (1, 5)}, percent),
-    *(_in_teachers_index(medium, "text") for medium in ("image", "audio")),
-    *(_single(f"retention of {header}", f"retention/{key}", "{:.2f}".format) for key, header in RETAINED.items()),
+    *(_in_teachers_index(medium, "text") for medium in ZERO_SHOT),
+    _recalls("own caption", "own_caption"),
 )
 
 
-def values(record: RunRecord, teacher: RunRecord | None, samples_per_s: float | None = None) -> Values:
+def further(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Return the metrics of these runs that `COLUMNS` has no place for, in the order of the logs."""
+    known = {key for column in COLUMNS for key in column.keys}
+    names = dict.fromkeys(name for record in records for name in record.measured)
+    return tuple(name for name in names if name not in known and FURTHER.fullmatch(name))
+
+
+def main_metric(records: Sequence[RunRecord]) -> str:
+    """Return what differences and retention are of: R@5 where it was measured, else the first metric of all runs."""
+    if any(record.value(RETRIEVAL) is not None for record in records):
+        return RETRIEVAL
+    shared = (name for name in further(records) if all(record.value(name) is not None for record in records))
+    return next(shared, RETRIEVAL)
+
+
+def header_of(metric: str) -> str:
+    """Return what a metric is called above its column."""
+    return RETAINED.get(metric, metric)
+
+
+def columns(records: Sequence[RunRecord]) -> tuple[Column, ...]:
+    """Return the columns of a report of these runs; some may be empty."""
+    retained = dict.fromkeys((main_metric(records), *RETAINED))
+    return (
+        *COLUMNS,
+        *(_single(name, name, percent) for name in further(records)),
+        *(_single(f"retention of {header_of(name)}", f"{RETENTION}{name}", "{:.2f}".format) for name in retained),
+    )
+
+
+def values(
+    record: RunRecord, teacher: RunRecord | None, columns: Sequence[Column], speeds: Mapping[str, float | None]
+) -> Values:
     """Return all values of a run by key; ``None`` where the run has none.
 
     Args:
         record: the run.
         teacher: the run that its quality is held against, evaluated on the same data.
-        samples_per_s: the speed of its model, if it was measured.
+        columns: what is wanted.
+        speeds: of its model, by key, if they were measured.
     """
-    found: Values = {key: record.value(key) for column in COLUMNS for key in column.keys}
+    found: Values = {key: record.value(key) for column in columns for key in column.keys}
     found["parameters"] = float(record.parameters.total)
     found["size_bytes"] = float(record.size_bytes)
-    found["samples_per_s"] = samples_per_s
-    for key in RETAINED:
-        own, other = found[key], teacher.value(key) if teacher else None
+    found.update(speeds)
+    for key in [key.removeprefix(RETENTION) for key in found if key.startswith(RETENTION)]:
+        own = record.value(key)
+        other = teacher.value(key) if teacher else record.value(f"teacher/{key}")
         if own is not None and other:
-            found.update(retention({key: own}, {key: other}))
+            found[f"{RETENTION}{key}"] = own / other
     return found
 
 

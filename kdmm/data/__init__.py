@@ -19,6 +19,7 @@ from kdmm.data.fillets import Fillets
 from kdmm.data.fluent_emoji import FluentEmoji
 from kdmm.data.having import Having
 from kdmm.data.illustrated import Illustrated
+from kdmm.data.image_folder import ImageFolder
 from kdmm.data.image_ref import ImageRef
 from kdmm.data.image_text import ImageTextDataModule
 from kdmm.data.labelled import Labelled
@@ -72,6 +73,7 @@ __all__ = [
     "FluentEmoji",
     "Having",
     "Illustrated",
+    "ImageFolder",
     "ImageRef",
     "ImageTextDataModule",
     "Labelled",

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from PIL import Image
 
-from kdmm.data.files import hash_bytes, open_file
+from kdmm.data.files import hash_bytes
 from kdmm.data.image_ref import ImageRef
 from kdmm.data.marks import Marks
 from kdmm.errors import InputError
 
-__all__ = ["Box", "BoxMarks", "SizedImage", "checked_box", "picture_size"]
+__all__ = ["Box", "BoxMarks", "SizedImage", "checked_box", "turn_of"]
 
 Box = tuple[float, float, float, float]
 """(x1, y1, x2, y2) in pixels, x2 and y2 beyond the last one."""
@@ -73,7 +73,7 @@ class SizedImage:
         if found.size != (self.width, self.height):
             raise InputError(
                 f"the picture is {found.width} x {found.height} pixels, and its annotations are of one of "
-                f"{self.width} x {self.height}"
+                f"{self.width} x {self.height}{turn_of(self.image, (self.width, self.height))}"
             )
         return found
 
@@ -106,16 +106,13 @@ def checked_box(box: Sequence[Any], width: int, height: int) -> Box:
     return x1, y1, x2, y2
 
 
-def picture_size(path: str) -> tuple[int, int]:
-    """Return a picture's (width, height) in pixels, from the beginning of its file.
+def turn_of(image: ImageRef, stated: tuple[float | int, float | int]) -> str:
+    """Return what a message on another size than the picture's adds: that its EXIF data turn it, if that is why.
 
-    Raises:
-        InputError: it cannot be read; the message says why, without the path.
+    Args:
+        image: the picture.
+        stated: (width, height) in pixels, not those of the picture as it is seen.
     """
-    with open_file(path, None) as file:
-        try:
-            with Image.open(cast(Any, file)) as image:
-                size: tuple[int, int] = image.size
-                return size
-        except Exception as error:  # Pillow raises errors of any class on broken files
-            raise InputError("this is no picture that can be read") from error
+    if stated != image.size()[::-1] or not image.lies():
+        return ""
+    return ": its EXIF data turn the picture, and it is read as it is seen. Turn the annotations alike"

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
-
-import pyarrow.parquet
 
 from kdmm.errors import InputError, nearest
 
-__all__ = ["Classes", "named_in_parquet"]
+__all__ = ["NONE", "Classes", "class_number", "is_none", "whole_number"]
 
 NONE = -1  # what Hugging Face's data sets write for no class
-HUGGING_FACE = b"huggingface"  # its key in a Parquet file's metadata
 
 
 class Classes:
@@ -22,11 +17,17 @@ class Classes:
 
     Args:
         names: in the order of their numbers.
+        setting: what they are set by, for messages.
+
+    Raises:
+        InputError: a name stands twice.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], setting: str = "class_names") -> None:
         self.names = tuple(names)
         self._numbers = {name: number for number, name in enumerate(self.names)}
+        if len(self._numbers) < len(self.names):
+            raise InputError(f"{setting}: {list(names)} names a class twice. Name each once.")
 
     @classmethod
     def found(cls, values: Iterable[Any]) -> Classes:
@@ -51,23 +52,40 @@ class Classes:
         )
 
 
+def class_number(value: Any, column: str, origin: str, classes: Classes | None, unlabelled: bool) -> int:
+    """Return the class number of a cell, -1 for no class.
+
+    Args:
+        value: a class's name or number.
+        column: its name, for messages.
+        origin: of the row.
+        classes: the column's; ``None``: it holds numbers alone.
+        unlabelled: whether a cell may be without a class.
+
+    Raises:
+        InputError: it is no class.
+    """
+    if is_none(value):
+        if unlabelled:
+            return NONE
+        raise InputError(f"{origin}: the label column {column!r} holds {value!r}. Fill it, or set `unlabelled: true`.")
+    if classes is not None:
+        return classes.number(value, origin)
+    number = whole_number(value)
+    if number is None:
+        raise InputError(
+            f"{origin}: the label column {column!r} holds {value!r}; a class number, 0 or more, is needed. For classes "
+            "by name set `class_names`."
+        )
+    return number
+
+
+def whole_number(value: Any) -> int | None:
+    """Return the whole number, 0 or more, that a value states; ``None``: it states none."""
+    text = str(value).strip().removesuffix(".0")  # pandas writes whole numbers so where a column has empty cells
+    return int(text) if text.isdecimal() else None
+
+
 def is_none(value: Any) -> bool:
     """Return whether a cell says that there is no class: it is empty, or -1."""
     return value is None or str(value).strip() in ("", str(NONE))
-
-
-def named_in_parquet(path: Path, column: str) -> tuple[str, ...] | None:
-    """Return the class names that Hugging Face's ``datasets`` keeps in a Parquet file, if it does.
-
-    Args:
-        path: any table; only Parquet files have them.
-        column: that has the classes.
-    """
-    if path.suffix.lower() != ".parquet":
-        return None
-    metadata = pyarrow.parquet.read_schema(path).metadata or {}
-    try:
-        feature = json.loads(metadata[HUGGING_FACE])["info"]["features"][column]
-        return tuple(map(str, feature["names"]))
-    except (KeyError, TypeError, ValueError):
-        return None

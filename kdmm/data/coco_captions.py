@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdmm.data.by_split import BySplit
+from kdmm.data.distinct import distinct
 from kdmm.data.image_ref import ImageRef
 from kdmm.data.sample import Sample
 from kdmm.data.source import SPLITS, Split
+from kdmm.data.table_source import shown
 from kdmm.data.tables import existing_file
 from kdmm.errors import InputError, nearest
 
 __all__ = ["CocoCaptions"]
 
+SETTING = "CocoCaptions.annotations"
+EXAMPLES = "Give a file such as captions_train2017.json, dataset_coco.json or dataset_flickr30k.json."
 KARPATHY_SPLITS: dict[str, Split] = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 
 
@@ -58,59 +62,63 @@ class CocoCaptions(BySplit):
 
     def _from_file(self, path: Path, split: Split) -> dict[Split, list[Sample]]:
         """Read a file; ``split`` is what COCO's own form holds, Karpathy's says it itself."""
-        existing_file(path, "CocoCaptions.annotations")
+        existing_file(path, SETTING)
         try:
             content = json.loads(path.read_bytes())
         except ValueError as error:
-            raise InputError(f"CocoCaptions.annotations: {path} is not JSON: {error}.") from error
-        rows = content.get("images") if isinstance(content, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise InputError(f"CocoCaptions.annotations: {path} holds no list of `images`.")
-        try:
-            if "annotations" in content:
-                return {split: self._coco(content, path, split)}
-            if rows and "sentences" in rows[0]:
-                return self._karpathy(rows, path)
-        except KeyError as error:
-            raise InputError(f"CocoCaptions.annotations: {path}: an entry lacks the key {error}.") from error
-        raise InputError(
-            f"CocoCaptions.annotations: {path} has neither COCO's `annotations` nor Karpathy's `sentences`."
-        )
+            raise InputError(f"{SETTING}: {path} is not JSON: {error}. {EXAMPLES}") from error
+        if not isinstance(content, dict) or "images" not in content:
+            raise InputError(f"{SETTING}: {path} holds no list of `images`. {EXAMPLES}")
+        rows = _list(content, "images", str(path))
+        if "annotations" in content:
+            return {split: self._coco(rows, _list(content, "annotations", str(path)), path, split)}
+        if rows and isinstance(rows[0], dict) and "sentences" in rows[0]:
+            return self._karpathy(rows, path)
+        raise InputError(f"{SETTING}: {path} has neither COCO's `annotations` nor Karpathy's `sentences`. {EXAMPLES}")
 
-    def _coco(self, content: Mapping[str, Any], path: Path, split: Split) -> list[Sample]:
-        captions: dict[Any, list[str]] = {row["id"]: [] for row in content["images"]}
-        for annotation in content["annotations"]:
-            if annotation["image_id"] not in captions:
+    def _coco(self, rows: Sequence[Any], annotations: Sequence[Any], path: Path, split: Split) -> list[Sample]:
+        captions: dict[int | str, list[str]] = {}
+        images = []
+        for place, row in enumerate(rows, start=1):
+            image = _get(row, "id", int | str, f"{path}, image at place {place}")
+            origin = f"{path}, image {image}"
+            captions[image] = []
+            images.append((image, self._folder(split) / _get(row, "file_name", str, origin), origin))
+        for place, row in enumerate(annotations, start=1):
+            origin = f"{path}, annotation at place {place}"
+            image = _get(row, "image_id", int | str, origin)
+            if image not in captions:
                 raise InputError(
-                    f"CocoCaptions.annotations: {path}: the annotation {annotation['id']} is of the image "
-                    f"{annotation['image_id']}, which is not among `images`."
+                    f"{SETTING}: {origin} is of the image {image!r}, which is not among `images`. Correct it, or take "
+                    "it out."
                 )
-            captions[annotation["image_id"]].append(annotation["caption"])
+            captions[image].append(_get(row, "caption", str, origin))
         return [
-            Sample(
-                id=str(row["id"]),
-                image=ImageRef(str(self._folder(split) / row["file_name"])),
-                captions=_texts(captions[row["id"]]),
-                origin=f"{path}, image {row['id']}",
-            )
-            for row in content["images"]
+            Sample(id=str(image), image=ImageRef(str(file)), captions=_texts(captions[image]), origin=origin)
+            for image, file, origin in images
         ]
 
-    def _karpathy(self, rows: Sequence[Mapping[str, Any]], path: Path) -> dict[Split, list[Sample]]:
+    def _karpathy(self, rows: Sequence[Any], path: Path) -> dict[Split, list[Sample]]:
         found: dict[Split, list[Sample]] = {}
-        for row in rows:
-            if row["split"] not in KARPATHY_SPLITS:
+        for place, row in enumerate(rows, start=1):
+            file = _get(row, "filename", str, f"{path}, image at place {place}")
+            given = _get(row, "split", str, f"{path}, image {file}")
+            if given not in KARPATHY_SPLITS:
                 raise InputError(
-                    f"CocoCaptions.annotations: {path}: {row['filename']!r} has the split {row['split']!r}."
+                    f"{SETTING}: {path}, image {file}: the split is {given!r}; it is one of "
+                    f"{', '.join(KARPATHY_SPLITS)}. Correct it.{nearest(given, KARPATHY_SPLITS)}"
                 )
-            split = KARPATHY_SPLITS[row["split"]]
-            name = str(row.get("cocoid", row.get("imgid", row["filename"])))
+            split = KARPATHY_SPLITS[given]
+            name = str(row.get("cocoid", row.get("imgid", file)))
+            origin = f"{path}, image {name}"
+            below = _get(row, "filepath", str, origin) if "filepath" in row else ""
+            sentences = _list(row, "sentences", origin)
             found.setdefault(split, []).append(
                 Sample(
                     id=name,
-                    image=ImageRef(str(self._folder(split) / row.get("filepath", "") / row["filename"])),
-                    captions=_texts([sentence["raw"] for sentence in row["sentences"]]),
-                    origin=f"{path}, image {name}",
+                    image=ImageRef(str(self._folder(split) / below / file)),
+                    captions=_texts(_get(sentence, "raw", str, f"{origin}, a sentence") for sentence in sentences),
+                    origin=origin,
                 )
             )
         return found
@@ -119,9 +127,32 @@ class CocoCaptions(BySplit):
         if not isinstance(self.images, Mapping):
             return Path(self.images)
         if split not in self.images:
-            raise InputError(f"CocoCaptions.images: no folder for the {split} split; it has {', '.join(self.images)}.")
+            raise InputError(
+                f"CocoCaptions.images: no folder for the {split} split; it has {', '.join(self.images)}. Add it."
+            )
         return Path(self.images[split])
 
 
-def _texts(captions: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text for text in (" ".join(caption.split()) for caption in captions) if text))
+def _texts(captions: Iterable[str]) -> tuple[str, ...]:
+    return distinct(" ".join(caption.split()) for caption in captions)
+
+
+def _list(row: Any, key: str, origin: str) -> Sequence[Any]:
+    found: Sequence[Any] = _get(row, key, list, origin)
+    return found
+
+
+def _get(row: Any, key: str, kind: Any, origin: str) -> Any:
+    """Return what an entry has under a key, of the kind that is needed."""
+    if not isinstance(row, dict):
+        raise InputError(f"{SETTING}: {origin} is {shown(row)} and no object. Write an object {{...}}, or take it out.")
+    if key not in row:
+        raise InputError(
+            f"{SETTING}: {origin} has no {key!r}; it has {', '.join(row) or 'nothing'}. Add it.{nearest(key, row)}"
+        )
+    if not isinstance(row[key], kind):
+        needed = "a list" if kind is list else "a text" if kind is str else "a number or a text"
+        raise InputError(
+            f"{SETTING}: {origin}: {key!r} is {shown(row[key])}; {needed} is needed. Correct it, or take the entry out."
+        )
+    return row[key]

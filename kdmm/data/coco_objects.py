@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdmm.data.box_marks import Box, BoxMarks, SizedImage, checked_box, picture_size
-from kdmm.data.coco_masks import MaskMarks, checked_segmentation
+from kdmm.data.box_marks import Box, BoxMarks, SizedImage, checked_box
+from kdmm.data.coco_masks import Elsewhere, MaskMarks, checked_segmentation
 from kdmm.data.image_ref import ImageRef
 from kdmm.data.sample import Sample
 from kdmm.data.tables import existing_file
@@ -26,6 +26,7 @@ class CocoObjects:
         path: the file.
         folder: of its pictures.
         masks: whether segmentations are read.
+        label_map: as for :class:`kdmm.data.CocoDetection`.
         skip: whether bad boxes are left out.
 
     Attributes:
@@ -37,8 +38,8 @@ class CocoObjects:
         InputError: the file is not as COCO's are; the message names the entry.
     """
 
-    def __init__(self, path: Path, folder: Path, masks: bool, skip: bool) -> None:
-        self.path, self.folder, self.masks, self.skip = path, folder, masks, skip
+    def __init__(self, path: Path, folder: Path, masks: bool, label_map: Elsewhere | None, skip: bool) -> None:
+        self.path, self.folder, self.masks, self.label_map, self.skip = path, folder, masks, label_map, skip
         self.skipped = 0
         rows = self._tables()
         categories = self._by_id("categories", rows["categories"])
@@ -46,8 +47,14 @@ class CocoObjects:
         self.names = tuple(str(self._of(categories[each], "name", f"category {each}")) for each in sorted(categories))
         self.images = self._by_id("images", rows["images"])
         self.of_image: dict[Any, list[tuple[Mapping[str, Any], str]]] = {each: [] for each in self.images}
+        self.crowds: dict[Any, list[tuple[Mapping[str, Any], str]]] = {each: [] for each in self.images}
+        seen: set[str] = set()
         for place, row in enumerate(rows["annotations"]):
-            self._sort_in(row, f"annotation {row.get('id', f'at place {place}')}")
+            entry = f"annotation {row.get('id', f'at place {place}')}"
+            if entry in seen:
+                raise self._refuse(entry, "stands twice", "Take one out, or give each its own id.")
+            seen.add(entry)
+            self._sort_in(row, entry)
         self.samples = [self._sample(each) for each in self.images]
 
     def _refuse(self, entry: str, reason: str, remedy: str) -> InputError:
@@ -99,8 +106,7 @@ class CocoObjects:
             raise self._refuse(
                 entry, f"has the category {category!r}, which is not among `categories` ({known})", "Correct either."
             )
-        if not row.get("iscrowd"):
-            self.of_image[image].append((row, entry))
+        (self.crowds if row.get("iscrowd") else self.of_image)[image].append((row, entry))
 
     def _sample(self, number: int) -> Sample:
         row, entry = self.images[number], f"image {number}"
@@ -115,10 +121,13 @@ class CocoObjects:
         boxes = BoxMarks(tuple(box for *_, box in kept), tuple(self.numbers[each["category_id"]] for each, *_ in kept))
         marks: BoxMarks | MaskMarks = boxes
         if self.masks:
+            crowds = self.crowds[number] if self.label_map else []
             marks = MaskMarks(
                 tuple(self._segmentation(each, name, width, height) for each, name, _ in kept),
                 boxes.classes,
                 (height, width),
+                tuple(self._segmentation(*each, width, height) for each in crowds),
+                self.label_map,
             )
         return Sample(
             id=str(number),
@@ -132,7 +141,7 @@ class CocoObjects:
         if isinstance(width, int) and isinstance(height, int) and min(width, height) > 0:
             return width, height
         try:
-            return picture_size(str(path))
+            return ImageRef(str(path)).size()
         except InputError as error:
             raise self._refuse(entry, f"has no width and height, and {path}: {error}", "Mend either.") from error
 

@@ -12,10 +12,11 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from kdmm.data.files import identity_of, open_file
 from kdmm.errors import InputError
 
-__all__ = ["ImageRef"]
+__all__ = ["ImageRef", "as_rgb"]
 
 WHITE = (255, 255, 255)
 LYING = (5, 6, 7, 8)  # the EXIF orientations that exchange width and height
+OF_16_BITS = ("PNG", "PPM")  # formats whose greys are of 16 bits where Pillow has room for 32; it scales those of PPM
 
 Found = TypeVar("Found")
 
@@ -38,9 +39,10 @@ class ImageRef:
         """Read the image as RGB, turned as its EXIF orientation says.
 
         Raises:
-            InputError: there is no such file, or it holds no readable image; the message says which, without the path.
+            InputError: there is no such file, it holds no readable image, or numbers of which nobody knows which is
+                white; the message says which, without the path.
         """
-        return self._read(lambda image: _to_rgb(_upright(image), self.background))
+        return self._read(lambda image: as_rgb(image, self.background))
 
     def open_rgba(self) -> Image.Image:
         """Read the image as RGBA, with its transparency in place of the background.
@@ -48,7 +50,7 @@ class ImageRef:
         Raises:
             InputError: as `open`.
         """
-        return self._read(lambda image: _to_8_bits(_upright(image)).convert("RGBA"))
+        return self._read(lambda image: _as_seen(image).convert("RGBA"))
 
     def size(self) -> tuple[int, int]:
         """Return (width, height) in pixels, as the image is to be seen, from the file's head alone.
@@ -58,11 +60,21 @@ class ImageRef:
         """
         return self._read(_size)
 
+    def lies(self) -> bool:
+        """Return whether its EXIF data exchange the width and the height that are stored.
+
+        Raises:
+            InputError: as `open`.
+        """
+        return self._read(_lies)
+
     def _read(self, convert: Callable[[Image.Image], Found]) -> Found:
         with open_file(self.path, self.data) as file:
             try:
                 with Image.open(cast(IO[bytes], file)) as image:
                     return convert(image)
+            except InputError:
+                raise
             except UnidentifiedImageError:
                 raise InputError("this is no image that can be read") from None
             except Exception as error:  # Pillow's decoders raise errors of any class on broken files
@@ -74,6 +86,40 @@ class ImageRef:
         return identity_of(self.path, self.data)
 
 
+def as_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """Return an open picture, or the frame of it that is reached, as RGB, turned as its EXIF orientation says.
+
+    Args:
+        image: as Pillow opened it.
+        background: what shows through transparent parts, RGB.
+
+    Raises:
+        InputError: its numbers are of a kind of which nobody knows which is white.
+    """
+    image = _as_seen(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    canvas = Image.new("RGB", image.size, background)
+    canvas.paste(rgba, mask=rgba.getchannel("A"))
+    return canvas
+
+
+def _as_seen(image: Image.Image) -> Image.Image:
+    """Return a picture upright and with 8 bits a channel: Pillow would cut others off at 255."""
+    of_16_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format in OF_16_BITS)
+    image = _upright(image)
+    if of_16_bits:
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        kind = "integers of 32 bits or with a sign" if image.mode == "I" else "floating-point numbers"
+        raise InputError(
+            f"its pixels are {kind}, and nothing says which of them is white. Save the picture with 8 or 16 bits, "
+            "scaled to their range"
+        )
+    return image
+
+
 def _upright(image: Image.Image) -> Image.Image:
     """Return the picture as its EXIF data says it is to be seen; without such data that can be read, as it is."""
     image.load()  # so that an error of the picture itself is not taken for one of its EXIF data
@@ -83,26 +129,13 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _size(image: Image.Image) -> tuple[int, int]:
+def _lies(image: Image.Image) -> bool:
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        return image.getexif().get(ExifTags.Base.Orientation) in LYING
     except Exception:  # as above
-        orientation = None
-    lies = orientation in LYING and image.format != "TIFF"  # of which Pillow gives the size as it is to be seen
-    return image.size[::-1] if lies else image.size
+        return False
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow cuts 16 bits off at 255 where they must be scaled
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image
-
-
-def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    image = _to_8_bits(image)
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    canvas = Image.new("RGB", image.size, background)
-    canvas.paste(rgba, mask=rgba.getchannel("A"))
-    return canvas
+def _size(image: Image.Image) -> tuple[int, int]:
+    # of a TIFF Pillow gives the size as it is to be seen
+    return image.size[::-1] if _lies(image) and image.format != "TIFF" else image.size

@@ -51,7 +51,11 @@ class MaskRef:
         numbers = self._numbers()
         size, seen = self.image.size(), numbers.shape[::-1]
         if size != seen:
-            turned = " The picture's EXIF data turn it: turn the mask alike." if size == seen[::-1] else ""
+            turned = (
+                " The picture's EXIF data turn it: turn the mask alike."
+                if size == seen[::-1] and self.image.lies()
+                else ""
+            )
             raise InputError(
                 f"the mask {self.path} is {seen[0]} x {seen[1]} pixels and the picture {size[0]} x {size[1]}.{turned} "
                 "Give both the same size; resize masks by the nearest pixel"

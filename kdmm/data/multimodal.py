@@ -14,10 +14,11 @@ from kdmm.data.counts import checked_batch_size, shared_out
 from kdmm.data.everything import Everything
 from kdmm.data.feed import Feed, Place
 from kdmm.data.loader import MODEL, EvaluationLoader, Loader, TrainingLoader, ViewLoader
+from kdmm.data.media_files import check_files
 from kdmm.data.mixture import Mixture
 from kdmm.data.plans import EvaluationPlan, Position, TrainingPlan, ViewPlan
 from kdmm.data.rows import KINDS, Recipe, Transform
-from kdmm.data.source import Source, Split
+from kdmm.data.source import SPLITS, Source, Split
 from kdmm.distributed import rank, world_size
 from kdmm.errors import InputError, nearest
 from kdmm.models.preprocess import Preprocess
@@ -111,6 +112,7 @@ class MultimodalDataModule(pl.LightningDataModule):
         self._resumed: dict[str, Any] = {}
         self._positions: list[Position] = []
         self._loaders: list[Loader] = []
+        self._looked_at: set[Split] = set()
 
     def use(self, preprocess: Mapping[str, Preprocess]) -> None:
         """Set what each model reads.
@@ -138,15 +140,16 @@ class MultimodalDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read the sources of a stage, so that what is wrong with them shows before anything else is begun.
 
+        For ``fit`` they are all that there are, the test split's too: its faults should not show after the training.
+        Unless bad samples are skipped, the files that the models read must be there; none is opened.
+
         Args:
             stage: ``fit``, ``validate``, ``test`` or ``predict``.
         """
-        if stage == "fit":
-            self.mixture.feeds("train")
-        if stage in ("fit", "validate") and self.has("val"):
-            self.mixture.feeds("val")
-        if stage == "test":
-            self.mixture.feeds("test")
+        splits: dict[str, tuple[Split, ...]] = {"fit": SPLITS, "validate": ("val",), "test": ("test",)}
+        for split in splits.get(stage, ()):
+            if split in ("train", stage) or self.has(split):
+                self._look_at(split)
 
     def has(self, split: Split) -> bool:
         """Return whether the first source has a split."""
@@ -326,6 +329,14 @@ class MultimodalDataModule(pl.LightningDataModule):
         size = self.counts()[name] if self.eval_batch_size is None else self.eval_batch_size
         plan = EvaluationPlan(name, feed, size, self._place())
         return self._opened(EvaluationLoader(maker, plan, self.workers))
+
+    def _look_at(self, split: Split) -> None:
+        feeds = self.mixture.feeds(split).values()
+        if self.bad_samples == "stop" and split not in self._looked_at:
+            models = self._preprocess
+            read = self.modalities if models is None else {name for each in models.values() for name in each.media}
+            check_files((sample for feed in feeds if feed.identity() is None for sample in feed.samples), read)
+            self._looked_at.add(split)
 
     def _models(self) -> dict[str, Preprocess]:
         if self._preprocess is None:

@@ -1,14 +1,14 @@
-"""Parallel text from a table: what is read and what it becomes."""
+"""Parallel text from tables: what is read and what it becomes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
+from kdmm.data.columns import Table
 from kdmm.data.distinct import distinct
 from kdmm.data.sample import Sample
+from kdmm.data.split_files import TablePath
 from kdmm.data.table_source import TableSource, texts_in
-from kdmm.data.tables import Table
 from kdmm.errors import InputError
 
 __all__ = ["ParallelTable"]
@@ -21,27 +21,32 @@ class ParallelTable(TableSource):
     sources alone give ``target: null``.
 
     Args:
-        path: a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file.
+        path: a ``.csv``, ``.tsv``, ``.jsonl``, ``.parquet`` or ``.arrow`` file; one or several by split, as
+            ``{train: ...}``; or a folder with such files whose names hold their split's, as Hugging Face's ``datasets``
+            reads it, or that its ``save_to_disk`` wrote.
         source: the column with the text that is read.
-        target: the column with the text that is written or a list of several (JSONL, Parquet), or several columns.
-            ``None``: no texts to write.
-        id: the column with the ids; ``None`` takes the row's number.
-        split: the column with ``train``, ``val`` or ``test``; ``None`` makes the whole table the train split.
+        target: the column with the text that is written or a list of several (JSONL, Parquet, Arrow), or several
+            columns. ``None``: no texts to write.
+        id: the column with the ids; ``None`` numbers the rows.
+        split: the column with ``train``, ``val`` or ``test``; ``None``: as the files are, one alone is the train split.
         group: the column with what keeps rows on one side of a split, such as their document, if any.
         separator: between the columns of a text file that is not called ``.csv`` or ``.tsv``, or differs from it.
+        quoted: whether quotation marks around a cell are not part of it; ``None``: they are not, but between tabs a
+            cell that begins with one is refused.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        path: TablePath,
         source: str = "source",
         target: str | Sequence[str] | None = "target",
         id: str | None = None,
         split: str | None = None,
         group: str | None = None,
         separator: str | None = None,
+        quoted: bool | None = None,
     ) -> None:
-        super().__init__(path, id, split, group, separator)
+        super().__init__(path, id, split, group, separator, quoted)
         self.source = source
         self.targets = (target,) if isinstance(target, str) else tuple(target or ())
 

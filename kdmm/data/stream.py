@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from kdmm.data.audio_ref import AudioRef
+from kdmm.data.class_values import whole_number
 from kdmm.data.distinct import distinct
 from kdmm.data.feed import EVAL_PASS, Feed, Turn
 from kdmm.data.files import identity_of
@@ -62,16 +63,27 @@ class Stream(Feed):
         seed: of the run's data order.
         shuffle: samples in the shuffle buffer.
         caption: the key of the caption in JSON files.
+        labels: endings of files with class numbers, or keys in JSON files.
     """
 
     depends_on_readers = True
 
-    def __init__(self, shards: Sequence[str], total: int, name: str, seed: int, shuffle: int, caption: str) -> None:
+    def __init__(
+        self,
+        shards: Sequence[str],
+        total: int,
+        name: str,
+        seed: int,
+        shuffle: int,
+        caption: str,
+        labels: Sequence[str] = (),
+    ) -> None:
         super().__init__(name, seed)
         self.shards = list(shards)
         self.total = total
         self.shuffle = shuffle
         self.caption = caption
+        self.labels = tuple(labels)
         files = Counter(PurePosixPath(shard).name for shard in shards)
         self.names = {shard: file if files[file := PurePosixPath(shard).name] == 1 else shard for shard in shards}
         self._cursors: dict[tuple[int, int], _Cursor] = {}  # by (lane, lanes)
@@ -158,16 +170,21 @@ class Stream(Feed):
         shard, key = found["__url__"], found["__key__"]
         name, origin = f"{self.names[shard]}/{key}", f"{shard}, sample {key!r}"
         try:
-            captions = _captions(found, self.caption)
+            content = _object(found)
+            captions = _captions(found, content, self.caption)
         except (ValueError, TypeError) as error:
             return BadSample(name, origin, f"the caption cannot be read: {error}")
+        try:
+            labels = {label: _label(found, content, label) for label in self.labels}
+        except ValueError as error:
+            return BadSample(name, origin, str(error))
         image = next((ImageRef(f"{key}.{ending}", found[ending]) for ending in IMAGES if ending in found), None)
         audio = next((AudioRef(f"{key}.{ending}", found[ending]) for ending in SOUNDS if ending in found), None)
         if image is None and audio is None and not captions:
             endings = ", ".join(ending for ending in found if not ending.startswith("__"))
             reason = f"there is neither an image nor a sound nor a caption, only files ending in {endings}"
             return BadSample(name, origin, reason)
-        return Sample(name, image, captions, origin=origin, audio=audio)
+        return Sample(name, image, captions, labels=labels, origin=origin, audio=audio)
 
 
 class _Cursor:
@@ -210,14 +227,28 @@ def _shuffled(samples: Iterator[dict[str, Any]], size: int, draw: random.Random)
     yield from buffer
 
 
-def _captions(found: Mapping[str, Any], key: str) -> tuple[str, ...]:
+def _object(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a sample's JSON file holds; nothing where there is none."""
+    content = json.loads(found.get("json", b"{}"))
+    if not isinstance(content, dict):
+        raise TypeError(f"the .json file holds no object but {type(content).__name__}")
+    return content
+
+
+def _captions(found: Mapping[str, Any], content: Mapping[str, Any], key: str) -> tuple[str, ...]:
     texts = [found["txt"].decode("utf-8")] if "txt" in found else []
-    if "json" in found:
-        content = json.loads(found["json"])
-        if not isinstance(content, dict):
-            raise TypeError(f"the .json file holds no object but {type(content).__name__}")
-        value = content.get(key) or []
-        texts += value if isinstance(value, list) else [value]
+    value = content.get(key) or []
+    texts += value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError(f"{key!r} is neither text nor a list of texts")
     return distinct(texts)
+
+
+def _label(found: Mapping[str, Any], content: Mapping[str, Any], label: str) -> int:
+    value = found[label].decode("utf-8", "replace") if label in found else content.get(label)
+    if value is None:
+        raise ValueError(f"there is neither a file ending in .{label} nor a key {label!r} in a .json file")
+    number = whole_number(value)
+    if number is None:
+        raise ValueError(f"the label {label!r} is {value!r}; a class number, 0 or more, is needed")
+    return number

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from kdmm.data.files import hash_bytes, identity_of, open_file
 from kdmm.data.frame_choice import evenly, shrunk
 from kdmm.data.frame_store import FrameStore
-from kdmm.data.image_ref import WHITE, ImageRef
+from kdmm.data.image_ref import WHITE, ImageRef, as_rgb
 from kdmm.data.video_file import FILM_ENDINGS, av_package, read_film
 from kdmm.data.webp_durations import webp_durations
 from kdmm.errors import InputError
@@ -90,6 +90,8 @@ class VideoRef:
                     cast(IO[bytes], file), formats=[each for each in PICTURES if each in Image.OPEN]
                 ) as image:
                     return self._animation(image, file)
+            except InputError:
+                raise
             except UnidentifiedImageError:
                 pass
             except Exception as error:  # Pillow's decoders raise errors of any class on broken files
@@ -105,8 +107,7 @@ class VideoRef:
         found: dict[int, Image.Image] = {}
         for place in dict.fromkeys(places):
             image.seek(place)
-            image.load()
-            found[place] = shrunk(_on(image, self.background), self.size)
+            found[place] = shrunk(as_rgb(image, self.background), self.size)
         seconds = sum(durations) / 1000
         return VideoClip(tuple(found[place] for place in places), seconds or None)
 
@@ -126,12 +127,6 @@ class VideoRef:
                     f"first one {found[0].size[0]} x {found[0].size[1]}"
                 )
         return VideoClip(tuple(found))
-
-
-def _formats() -> list[str]:
-    """Return the formats that this Pillow reads; builds without WebP exist."""
-    Image.init()
-    return [each for each in PICTURES if each in Image.OPEN]
 
 
 def _durations(image: Image.Image, file: BufferedIOBase, count: int) -> list[float | int]:
@@ -158,13 +153,3 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _parts(path: Path) -> list[str]:
     return [part for part in NUMBER.split(path.name) if part]
-
-
-def _on(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Return a frame as RGB on a background."""
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    canvas = Image.new("RGB", image.size, background)
-    canvas.paste(rgba, mask=rgba.getchannel("A"))
-    return canvas

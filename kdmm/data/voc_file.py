@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree as Xml
 
-from kdmm.data.box_marks import Box, checked_box, picture_size
+from kdmm.data.box_marks import Box, checked_box, turn_of
+from kdmm.data.image_ref import ImageRef
 from kdmm.errors import InputError
 
 __all__ = ["SETTING", "VocFile", "read_voc"]
@@ -23,7 +24,7 @@ class VocFile:
     Args:
         path: the file.
         picture: the picture's file.
-        size: (width, height) of the picture, pixels.
+        size: (width, height) of the picture as it is seen, pixels.
         boxes: of its objects.
         names: of their classes.
         skipped: how many boxes are left out, because they are bad.
@@ -57,15 +58,17 @@ def read_voc(
     except Xml.ParseError as error:
         raise InputError(f"{SETTING}: {path} is not XML: {error}. Mend it or take it out of the folder.") from error
     picture = _picture(root, path, images)
+    image = ImageRef(str(picture))
     try:
-        size = picture_size(str(picture))
+        size = image.size()
     except InputError as error:
         raise InputError(f"{SETTING}: {path} is of {picture}: {error}. Mend the picture.") from error
-    stated = tuple(_number(root, f"size/{side}", path, "the picture") for side in ("width", "height"))
+    stated = _number(root, "size/width", path, "the picture"), _number(root, "size/height", path, "the picture")
     if stated != size:
+        remedy = turn_of(image, stated) or ". Give the picture that was annotated"
         raise InputError(
             f"{SETTING}: {path} is of a picture of {stated[0]:g} x {stated[1]:g} pixels, and {picture} has {size[0]} x "
-            f"{size[1]}. Give the picture that was annotated."
+            f"{size[1]}{remedy}."
         )
     boxes: list[Box] = []
     names: list[str] = []

@@ -32,6 +32,8 @@ class WebDataset(Source):
             headers. A pass ends after as many.
         shuffle: samples in the buffer that each reader draws from; 0 keeps the order within a shard.
         caption: the key of the caption in ``.json`` files.
+        labels: each the ending of a file that holds a class number, such as ``cls``, or a key in ``.json`` files. A
+            sample that lacks one of them is a bad one.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class WebDataset(Source):
         samples: int | Mapping[str, int] | None = None,
         shuffle: int = 1000,
         caption: str = "caption",
+        labels: Sequence[str] = (),
     ) -> None:
         by_split = urls if isinstance(urls, Mapping) else {"train": urls}
         self.counts = dict(samples) if isinstance(samples, Mapping) else {"train": samples}
@@ -53,6 +56,7 @@ class WebDataset(Source):
         self.urls = urls
         self.shuffle = shuffle
         self.caption = caption
+        self.labels = tuple(labels)
         self.shards = {split: expand(by_split[split], "WebDataset.urls") for split in SPLITS if split in by_split}
 
     def __str__(self) -> str:
@@ -84,4 +88,4 @@ class WebDataset(Source):
             total = sum(count_samples(shard) for shard in shards)
         if total < 1:
             raise InputError(f"{self}: its {split} split has no samples.")
-        return Stream(shards, total, name, seed, self.shuffle, self.caption)
+        return Stream(shards, total, name, seed, self.shuffle, self.caption, self.labels)

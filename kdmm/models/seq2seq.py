@@ -25,9 +25,9 @@ class Seq2Seq(Writer):
 
     Args:
         network: a config of transformers, such as ``{_target_: transformers.MarianConfig, d_model: 64}``: its
-            vocabulary and special tokens are set from the tokenizers; or a network of one's own. Marian's and BART's
-            default ``init_std`` of 0.02 learns slowly from nothing: ``scale_embedding: true`` and an ``init_std`` of 1 /
-            sqrt(d_model) are the transformer's own.
+            vocabulary and special tokens are set from the tokenizers; or a network of one's own. With Marian's and
+            BART's default ``init_std`` of 0.02 it learns slowly from nothing: ``scale_embedding: true`` and an
+            ``init_std`` of 1 / sqrt(d_model) are the transformer's own.
         source: the tokenizer of what is read.
         text: the tokenizer of what is written. Another than the source's needs Marian or one's own network:
             transformers' others have one table for both.

@@ -112,7 +112,7 @@ class TorchvisionDetector(nn.Module):
                 also ``boxes``, ``box_classes``, ``marked`` and ``image_size``, as the DataModule gives them.
 
         Raises:
-            InputError: no sample has a picture.
+            InputError: no sample has a picture, or a box is of a class that the detector lacks.
         """
         flag = batch.get("present/image")
         if "image" not in batch:
@@ -125,7 +125,7 @@ class TorchvisionDetector(nn.Module):
             flag = torch.ones(len(image), dtype=torch.bool, device=image.device)
         height, width = batch.get("image_size", image.shape[2:])
         scale = image.new_tensor([width / image.shape[3], height / image.shape[2]]).repeat(2)
-        found: Found = self.family.run(self.detector, image, _targets(batch, flag, scale), self.limits)
+        found: Found = self.family.run(self.detector, image, _targets(batch, flag, scale, self.classes), self.limits)
         rows = {name: x if name == "class_logits" else x * scale for name, x in found.dense.items()}
         there = {}
         if found.detections is not None:
@@ -140,11 +140,22 @@ class TorchvisionDetector(nn.Module):
         }
 
 
-def _targets(batch: Mapping[str, Any], flag: Tensor, scale: Tensor) -> list[Target | None] | None:
-    """Return what is marked in each picture, in pixels of the detector's input; None where the batch does not say."""
+def _targets(batch: Mapping[str, Any], flag: Tensor, scale: Tensor, classes: int) -> list[Target | None] | None:
+    """Return what is marked in each picture, in pixels of the detector's input; None where the batch does not say.
+
+    Raises:
+        InputError: a box is of a class that the detector lacks.
+    """
     if "boxes" not in batch:
         return None
     marked = cast(Tensor, batch["marked"] & flag).tolist()
+    numbers = torch.cat([*batch["box_classes"], flag.new_zeros(1, dtype=torch.long)])
+    for number in torch.stack(numbers.aminmax()).tolist():
+        if not 0 <= number < classes:
+            raise InputError(
+                f"TorchvisionDetector.classes: {classes} given, which are numbered from 0, and a box is of the class "
+                f"{number}. Give as many as the data's `box_classes` has names (`kdmm.data.ClassNames`)."
+            )
     return [
         Target(batch["boxes"][row] / scale, batch["box_classes"][row]) if marked[row] else None
         for row in flag.nonzero().flatten().tolist()

@@ -134,7 +134,7 @@ def write(teacher: Teacher, data: CacheSource, folder: Path, settings: Settings,
         use_distributed_sampler=False,  # the writer shares the shards out itself
     )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*Total length of `Writer`.*")  # all its shards are there, which is fine
+        warnings.filterwarnings("ignore", ".*Total length of `Writer`.*")  # its shards are there, which is fine
         runner.predict(_Writing(writer), dataloaders=writer, return_predictions=False)
     runner.strategy.barrier("kdmm.cache.written")
     if runner.is_global_zero:
@@ -179,11 +179,13 @@ class _Writing(pl.LightningModule):
 
     def __init__(self, writer: Writer) -> None:
         super().__init__()
+        # A rank may have nothing to write: there are fewer shards than ranks, or its own are there already.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.writer = writer
         self.teachers = nn.ModuleDict(dict(writer.teachers))
 
-    def on_predict_start(self) -> None:
-        """Begin the store."""
+    def setup(self, stage: str) -> None:
+        """Begin the store. A rank that has nothing to write comes here too, and not to the hooks of the loop."""
         if self.trainer.is_global_zero:
             self.writer.begin()
         self.trainer.strategy.barrier("kdmm.cache.begun")
@@ -193,6 +195,6 @@ class _Writing(pl.LightningModule):
         self.writer.step(batch)
         return batch_idx
 
-    def on_predict_end(self) -> None:
+    def teardown(self, stage: str) -> None:
         """Wait for the disk."""
         self.writer.end()

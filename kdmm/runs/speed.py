@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,12 +17,14 @@ __all__ = ["measure_speed"]
 
 SECONDS = 10.0  # for all models together
 BATCH_SIZE = 32  # or fewer where models are slow
+BEAMS = re.compile(r"beam(\d+)/")  # in the names of metrics
 CALLS = 5  # of each model at least, two of them before the clock runs: what the number of pictures is chosen for
 
 
 def measure_speed(folders: Sequence[Path], seconds: float = SECONDS, allow: tuple[str, ...] = ()) -> Speeds:
     """Measure one model of each experiment, in turns in this process, on the accelerator if there is one.
 
+    Models that write do so greedily, and once more with beams where a run measured them: the most of any run.
     A model that cannot be loaded or fed is remarked on and left out.
 
     Args:
@@ -35,8 +38,11 @@ def measure_speed(folders: Sequence[Path], seconds: float = SECONDS, allow: tupl
     models: dict[str, nn.Module] = {}
     one_sample_s: dict[str, float] = {}
     remarks: dict[str, str] = {}
+    beams = 1
     for folder in folders:
-        group = RunRecord.read(folder).group
+        record = RunRecord.read(folder)
+        beams = max([beams, *(int(number) for name in record.metrics for number in BEAMS.findall(name))])
+        group = record.group
         if group in models or group in remarks:
             continue
         try:
@@ -51,4 +57,9 @@ def measure_speed(folders: Sequence[Path], seconds: float = SECONDS, allow: tupl
     fitting = int(seconds / (CALLS * sum(one_sample_s.values())))
     batch_size = max(1, min(BATCH_SIZE, fitting))
     found = samples_per_second(models, batch_size, seconds=seconds)
-    return Speeds(found.samples_per_s, tuple(remarks.values()), f"{batch_size} samples at a time on {where}")
+    how = f"{batch_size} samples at a time on {where}"
+    writers = {group: models[group] for group in found.tokens_per_s}
+    searched = {}
+    if writers and beams > 1:
+        searched = samples_per_second(writers, batch_size, seconds=seconds, beams=beams).tokens_per_s
+    return Speeds(found.samples_per_s, tuple(remarks.values()), how, found.tokens_per_s, searched, beams)

@@ -16,6 +16,7 @@ from kdmm.outputs import Batch, Outputs
 from kdmm.teachers.cache.adding import add
 from kdmm.teachers.cache.data import CacheSource
 from kdmm.teachers.cache.fitness import check_data, check_files, check_samples, check_teacher, check_views
+from kdmm.teachers.cache.lacking import lacks
 from kdmm.teachers.cache.members import joined, members_of
 from kdmm.teachers.cache.reader import Reader
 from kdmm.teachers.cache.store import Store
@@ -106,7 +107,9 @@ class Cached(StoredTeacher):
 
     It refuses a store that was made for something else: another augmentation, number of views, versions of what
     makes pixels, other samples, or another ``teacher`` where one is given. A store may hold more samples and views
-    than are asked for. Rows of a table may come in another order where they have ids.
+    than are asked for. Rows of a table may come in another order where they have ids. Every sample, view and caption
+    that is missing is named before training, but for those of shards, which are not listed: a `WebDataset` whose
+    ``samples`` are fewer than its shards hold trains on samples that the store lacks, and the first one stops the run.
 
     Data set reinforcement (Faghri et al. 2023, https://arxiv.org/abs/2303.08983; Vasu et al. 2024,
     https://arxiv.org/abs/2311.17049) is such a store of several views under a strong augmentation, all captions, and an
@@ -118,7 +121,7 @@ class Cached(StoredTeacher):
         teacher: the running teacher, such as ``FromRun``, with which a finished run is measured, and ``fill`` adds;
             without it the student is measured alone.
         fill: what samples, views and captions that the store lacks are: an ``error``, or answered by the ``teacher``
-            before training and added to the store (``online``).
+            before training, in the precision of the store, and added to it (``online``).
         check: as for :class:`StoredTeacher`.
 
     Raises:
@@ -164,14 +167,14 @@ class Cached(StoredTeacher):
         """
         source, splits = cast(CacheSource, data), tuple(splits)
         self.check_made_for(source)
-        absent = check_samples(self.store, source, splits)
+        check_samples(self.store, source, splits)
         if self.fill == "online":
             if add(self.store, self.running, source, splits):
                 self.__dict__.pop("store", None)
                 self.__dict__.pop("looked_up", None)
             return
         check_views(self.store, source, splits)
-        if absent:
+        if absent := lacks(self.store, source, splits):
             raise InputError(
                 f"The store {self.folder} lacks {'; '.join(absent)}. Add them with `fill: online` and the running "
                 "`teacher`, take kdmm.teachers.Hybrid, or write a store of these data with `kdmm cache`."

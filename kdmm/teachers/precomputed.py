@@ -28,7 +28,7 @@ class Precomputed(Teacher):
         views: K, as the DataModule's ``views``.
         store: as for :class:`kdmm.teachers.Answers`.
         batch_size: pictures or sounds at a time, and eighths of the captions.
-        precision: that the teacher runs in; embeddings are float32.
+        precision: that a teacher runs in which has none of its own; embeddings are float32.
         outputs: what is kept of a teacher that reads one modality, each (B, W), such as ``[logits, features]`` of a
             ``Classifier``; none: its embeddings.
 
@@ -61,7 +61,7 @@ class Precomputed(Teacher):
                 "take the running teacher in the place of Precomputed."
             )
         self._held = (teacher,)
-        self.answers = Answers(views, store, batch_size, precision)
+        self.answers = Answers(views, store, batch_size, teacher.precision or precision)
         self.preprocess = Preprocess()  # reads ids, views and captions, which every batch holds
         self._constants: dict[str, Tensor] = {}
 

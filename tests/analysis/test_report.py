@@ -1,5 +1,6 @@
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,63 @@ def test_the_terminal_puts_many_runs_into_several_tables() -> None:
     assert all(f"student-{number}x" in shown for number in range(7))
     assert shown.count("images") == 1  # the opening; no speed was measured
     assert shown.count("median rank text→image") == 2
+
+
+def of_task(name: str, metrics: dict[str, float], **changes: object) -> RunRecord:
+    """A run without retrieval."""
+    run = record(name, **changes)
+    return replace(run, metrics={"test/loss": 1.5, **{f"test/{key}": value for key, value in metrics.items()}})
+
+
+def test_a_report_of_another_task_has_its_metrics_by_their_names_in_the_logs() -> None:
+    good = of_task("teacher", {"bleu": 0.4, "chrf": 0.6, "beam4/chrf": 0.62}, role="teacher")
+    small = of_task("student", {"bleu": 0.2, "chrf": 0.45, "beam4/chrf": 0.5, "f1/dog": 0.1}, teacher="teacher")
+    speeds = Speeds({"student": 50.0}, (), "8 at a time on cpu", {"student": 1234.0}, {"student": 400.0}, 4)
+    report = Report([good, small], speeds=speeds)
+    columns = {header: column for header, *column in zip(*cells(report.to_markdown()), strict=True)}
+    assert {name: column for name, column in columns.items() if name not in ("parameters (M)", "size (MB)")} == {
+        "run": ["teacher", "student"],
+        "samples/s": ["-", "50"],
+        "tokens/s greedy / with beams": ["-", "1,234 / 400"],
+        "bleu": ["40.0", "20.0"],
+        "chrf": ["60.0", "45.0"],
+        "beam4/chrf": ["62.0", "50.0"],
+        "retention of bleu": ["-", "0.50"],
+    }
+    assert "other metrics have their names in the logs and are times 100; retention is over the teacher's bleu. " in (
+        report.to_markdown()
+    )
+    assert report.to_markdown().endswith("8 at a time on cpu, tokens/s with 4 beams.")
+    assert ["chrf", "60.0", "45.0"] in [line.split() for line in printed(report, 80).splitlines()]
+
+
+def test_differences_of_another_task_are_of_its_first_metric_that_all_runs_have() -> None:
+    runs = [
+        of_task(f"{name}-fold{fold}", {**own, "miou": value + fold / 10, "iou/cat": 0.3}, fold=fold)
+        for name, value, own in (("a", 0.1, {"map": 0.9}), ("b", 0.3, {}))
+        for fold in (0, 1)
+    ]
+    report = Report(runs)
+    assert report.experiments.differences[0].interval.mean == pytest.approx(0.2)
+    assert "| difference of miou, points |" in report.to_markdown()
+    assert "iou/cat" not in report.to_markdown()
+
+
+def test_clips_are_searched_for_as_pictures_are() -> None:
+    found = {"recall@5": 0.3} | {f"video_to_text/recall@{k}": k / 20 for k in (1, 5, 10)}
+    found |= {"video_to_text/queries": 20.0, "text_to_video/queries": 40.0, "zero_shot_video/top1": 0.7}
+    text = Report([of_task("clips", found)]).to_markdown()
+    assert text.startswith("Compared on the test split of emoji: 20 clips and 40 captions.")
+    columns = dict(zip(*cells(text), strict=True))
+    assert columns["video→text R@1 / 5 / 10"] == "5.0 / 25.0 / 50.0"
+    assert columns["video zero-shot top-1 / 5"] == "70.0 / -"
+    assert columns["R@5"] == "30.0"
+
+
+def test_without_the_teachers_run_what_it_reached_beside_the_student_counts() -> None:
+    student = of_task("student", {"map": 0.2, "teacher/map": 0.8}, teacher="gone")
+    assert Report([student]).rows[0]["retention/map"] == pytest.approx(0.25)
+    assert not Report([student]).remarks
 
 
 def test_wrong_selections_are_named() -> None:

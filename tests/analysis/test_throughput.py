@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from kdmm.analysis import samples_per_second
 from kdmm.analysis.throughput import SENTENCE, random_batch
 from kdmm.errors import InputError
 from kdmm.models import Frames, Preprocess
+from tests.parallel import tokens
 
 
 class Clock:
@@ -108,8 +110,7 @@ class Reader(nn.Module):
     def __init__(self, modality: str) -> None:
         super().__init__()
         self.modality = modality
-        tokens = {"source": self.tokens, "text": None if modality == "text" else self.refuse}
-        self.preprocess = Preprocess(text=self.tokens) if modality == "text" else Preprocess(**tokens)
+        self.preprocess = Preprocess(text=self.tokens)
         self.read: list[torch.Tensor] = []
 
     @staticmethod
@@ -126,21 +127,40 @@ class Reader(nn.Module):
 
 
 class Writing(Reader):
-    def generate(self, inputs: torch.Tensor) -> list[str]:
+    """Takes a second a beam for a call."""
+
+    def __init__(self, clock: Clock | None = None, text: Callable[[list[str]], torch.Tensor] = Reader.refuse) -> None:
+        super().__init__("source")
+        self.preprocess = Preprocess(source=self.tokens, text=text)
+        self.clock = clock or Clock()
+
+    def generate(self, inputs: torch.Tensor, beams: int = 1, max_tokens: int | None = None) -> list[str]:
         self.read.append(inputs)
-        return ["written"] * len(inputs)
+        self.clock.now += beams
+        return ["the dog", *["the cat runs home"] * (len(inputs) - 1)]
 
     def forward(self, batch: dict) -> dict:
         raise AssertionError("a writer writes")
 
 
 def test_models_of_texts_read_a_sentence_and_those_that_write_do_so() -> None:
-    models = {"reader": Reader("text"), "writer": Writing("source")}
+    models = {"reader": Reader("text"), "writer": Writing()}
     samples_per_second(models, batch_size=3, repeats=1)
     sentence = Reader.tokens([SENTENCE] * 3)
     for model in models.values():
         assert len(model.read) == 3  # two warm the model up
         assert all(torch.equal(each, sentence) for each in model.read)
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_tokens_of_what_is_written_are_counted_with_their_ends(monkeypatch: pytest.MonkeyPatch, beams: int) -> None:
+    clock, text = Clock(), tokens()
+    monkeypatch.setattr("kdmm.analysis.throughput.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    models = {"writer": Writing(clock, text), "of other tokens": Writing(clock)}
+    found = samples_per_second(models, 3, 5, beams=beams)
+    written = text(["the dog"]).shape[1] + 2 * text(["the cat runs home"]).shape[1]
+    assert found.tokens_per_s == {"writer": pytest.approx(written / beams)}
+    assert found.samples_per_s == {name: pytest.approx(3 / beams) for name in models}
 
 
 def test_wrong_arguments_are_named() -> None:
@@ -152,5 +172,7 @@ def test_wrong_arguments_are_named() -> None:
         samples_per_second({"model": Model(4)}, batch_size=0)
     with pytest.raises(InputError, match=r"samples_per_second.repeats: -1 given"):
         samples_per_second({"model": Model(4)}, repeats=-1)
+    with pytest.raises(InputError, match=r"samples_per_second.beams: 0 given"):
+        samples_per_second({"model": Model(4)}, beams=0)
     with pytest.raises(InputError, match=r"samples_per_second.models: none given"):
         samples_per_second({})

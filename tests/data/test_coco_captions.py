@@ -85,19 +85,41 @@ def test_flickr30ks_form_has_no_folders_inside(tmp_path):
 IMAGE = {"id": 1, "file_name": "a.png"}
 BROKEN = {
     "empty": (b"", ["is empty"]),
-    "not json": (b'{"images": [', ["not JSON"]),
+    "not json": (b'{"images": [', ["not JSON", "captions_train2017.json"]),
     "no images": (b"[]", ["no list of `images`"]),
     "neither form": ({"images": [IMAGE]}, ["neither", "`annotations`", "`sentences`"]),
     "image unknown": (
         {"images": [IMAGE], "annotations": [{"id": 5, "image_id": 2, "caption": "a"}]},
-        ["annotation 5", "image 2"],
+        ["annotation at place 1", "image 2", "Correct it"],
     ),
-    "key missing": ({"images": [{"id": 1}], "annotations": []}, ["lacks the key 'file_name'"]),
+    "key missing": ({"images": [{"id": 1}], "annotations": []}, ["image 1 has no 'file_name'; it has id. Add it."]),
+    "no caption": (
+        {"images": [IMAGE], "annotations": [{"image_id": 1, "caption": None}]},
+        ["annotation at place 1: 'caption' is None (NoneType); a text is needed. Correct it"],
+    ),
+    "a list for an image": (
+        {"images": [IMAGE], "annotations": [{"image_id": [1], "caption": "a"}]},
+        ["annotation at place 1: 'image_id' is [1] (list); a number or a text is needed"],
+    ),
+    "a text for an annotation": (
+        {"images": [IMAGE], "annotations": ["a"]},
+        ["annotation at place 1 is 'a' (str) and no object"],
+    ),
+    "a number for the annotations": ({"images": [IMAGE], "annotations": 3}, ["'annotations' is 3 (int); a list"]),
+    "a list for a file": ({"images": [{"id": 1, "file_name": []}], "annotations": []}, ["image 1: 'file_name' is []"]),
+    "no sentence": (
+        {"images": [{"filename": "a", "split": "val", "sentences": [{"raw": None}]}]},
+        ["image a, a sentence: 'raw' is None"],
+    ),
+    "sentences of one": (
+        {"images": [{"filename": "a", "split": "val", "sentences": "a dog"}]},
+        ["image a: 'sentences' is 'a dog' (str); a list is needed"],
+    ),
     "no samples": ({"images": [], "annotations": []}, ["train split has no samples"]),
     "same id": ({"images": [IMAGE, IMAGE], "annotations": []}, ["id '1' stands at"]),
     "unknown split": (
         {"images": [{"filename": "a", "split": "extra", "sentences": []}]},
-        ["'a' has the split 'extra'"],
+        ["image a: the split is 'extra'", "train, restval, val, test"],
     ),
 }
 

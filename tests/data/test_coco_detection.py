@@ -1,12 +1,16 @@
 import json
+import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from kdmm.data import CocoDetection, ImageTextDataModule
+from kdmm.data.run_lengths import check_run_lengths
 from kdmm.errors import InputError
+from kdmm.losses import PixelCrossEntropy
 from kdmm.models import ImageTransform, Preprocess
 from tests.data.pictures import coco, picture
 
@@ -60,6 +64,19 @@ def test_a_picture_without_a_stated_size_is_measured(tmp_path):
     assert boxes(source.samples("train")[0]) == ([[2, 3, 12, 8]], [1])
 
 
+def test_a_turned_picture_is_measured_as_it_is_seen_and_one_of_the_stored_size_refused(tmp_path):
+    path, exif = coco(tmp_path, [(7, 5, [2, 3, 10, 30], {})]), Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png", exif=exif)
+    (sample, _) = CocoDetection(coco(tmp_path / "same", [DOG]), tmp_path).samples("train")
+    with pytest.raises(InputError, match=r"30 x 40 pixels, .*of one of 40 x 30: its EXIF data turn the picture"):
+        sample.image.open()
+    changed(path, lambda content: content["images"][0].pop("width"))
+    (sample, _) = CocoDetection(path, tmp_path).samples("train")
+    assert boxes(sample) == ([[2, 3, 12, 33]], [1])
+    assert sample.image.open().size == (30, 40)
+
+
 def test_polygons_and_run_lengths_become_the_same_masks(tmp_path):
     pytest.importorskip("pycocotools")
     inside = torch.zeros(30, 40, dtype=torch.bool)
@@ -87,6 +104,87 @@ def test_a_picture_of_two_polygons_is_their_union_and_one_without_objects_has_no
     assert marks.masks.sum().item() == 8 * 14 + 10 * 10
     assert marks.boxes.tolist() == [[4, 0, 30, 20]]
     assert second.marks.open().masks.shape == (0, 30, 40)
+
+
+def of(x1, y1, x2, y2):
+    return {"segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]]}
+
+
+CROWD = {"iscrowd": 1, "segmentation": {"size": [30, 40], "counts": [0, 600, 600]}}  # the left half
+OVERLAPPING = [
+    (7, 5, [10, 10, 4, 4], of(10, 10, 14, 14)),  # a dog before the cat
+    (7, 2, [10, 10, 20, 10], of(10, 10, 30, 20)),
+    (7, 5, [26, 10, 14, 16], of(26, 10, 40, 26)),  # a larger dog behind it
+    (7, 2, [32, 0, 8, 8], of(32, 0, 40, 8)),
+    (7, 5, [32, 0, 8, 8], of(32, 0, 40, 8)),  # as large as the cat there, and later
+    (7, 5, [0, 0, 20, 30], CROWD),
+]
+
+
+@pytest.mark.parametrize(("elsewhere", "cat", "nothing"), [("background", 1, 0), ("unlabelled", 0, 255)])
+def test_the_map_has_the_smallest_objects_class(tmp_path, elsewhere, cat, nothing):
+    pytest.importorskip("pycocotools")
+    source = CocoDetection(coco(tmp_path, OVERLAPPING), tmp_path, masks=True, label_map=elsewhere)
+    expected = torch.full((30, 40), nothing)
+    expected[:, :20] = 255
+    expected[10:26, 26:40] = cat + 1
+    expected[10:20, 10:30] = cat
+    expected[10:14, 10:14] = cat + 1
+    expected[0:8, 32:40] = cat + 1
+    first, second = (sample.marks.open() for sample in source.samples("train"))
+    assert torch.equal(first.label_map, expected)
+    assert first.box_classes.tolist() == [1, 0, 1, 0, 1]
+    assert second.label_map.unique().tolist() == [nothing]  # of a picture without objects
+    names = source.class_names("label_map")
+    assert [names[cat], names[cat + 1]] == ["cat", "dog"]
+    assert len(names) == cat + 2
+
+
+def test_a_segmenter_learns_from_masks(tmp_path):
+    pytest.importorskip("pycocotools")
+    path = coco(tmp_path, [(7, 2, [4, 6, 8, 14], {"segmentation": SQUARE})])
+    data = ImageTextDataModule(CocoDetection(path, tmp_path, masks=True), 2, canvas=[30, 40])
+    data.use({"student": Preprocess(image=ImageTransform(16), marks=True)})
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    labels = batch["label_map"][batch["id"].index("7")]
+    assert (labels == 1).sum() == 8 * 14
+    assert (labels == 0).sum() == 30 * 40 - 8 * 14
+    logits = torch.tensor([0.0, 1.0, 0.0])[None, :, None, None].expand(2, 3, 30, 40)
+    share = 8 * 14 / (2 * 30 * 40)
+    found = PixelCrossEntropy()({"logits": logits}, {}, batch)
+    assert found.item() == pytest.approx(math.log(2 + math.e) - share)
+
+
+def test_without_masks_or_where_none_is_wanted_there_is_no_map(tmp_path):
+    pytest.importorskip("pycocotools")
+    path = coco(tmp_path, [(7, 2, [4, 6, 8, 14], {"segmentation": SQUARE})])
+    for settings in ({}, {"masks": True, "label_map": None}):
+        source = CocoDetection(path, tmp_path, **settings)
+        assert source.samples("train")[0].marks.open().label_map is None
+        with pytest.raises(InputError, match="label_map"):
+            source.class_names("label_map")
+
+
+def test_a_map_without_room_for_its_classes_is_refused(tmp_path):
+    pytest.importorskip("pycocotools")
+    path = coco(tmp_path, [], categories=[(number, f"c{number}") for number in range(255)])
+    assert len(CocoDetection(path, tmp_path, masks=True, label_map="unlabelled").class_names("label_map")) == 255
+    with pytest.raises(InputError, match=r"room for 255 classes, and there are 255\. Set it to null"):
+        CocoDetection(path, tmp_path, masks=True).samples("train")
+    path = coco(tmp_path, [], categories=((5, "background"), (2, "cat")))
+    with pytest.raises(InputError, match=r"called 'background' too\. Rename it, or set `label_map: unlabelled`"):
+        CocoDetection(path, tmp_path, masks=True).samples("train")
+
+
+def test_the_identity_of_a_map_changes_with_what_makes_it(tmp_path):
+    pytest.importorskip("pycocotools")
+    found = {
+        CocoDetection(coco(tmp_path, rows), tmp_path, masks=True, label_map=kind).samples("train")[0].marks.identity()
+        for rows in (OVERLAPPING, OVERLAPPING[:-1])
+        for kind in ("background", "unlabelled", None)
+    }
+    assert len(found) == 5  # without a map a crowd changes nothing
 
 
 def test_batches_hold_the_boxes_on_the_canvas(tmp_path):
@@ -136,6 +234,10 @@ FILES = {
     "an id of words": (lambda c: c["images"][0].update(id="x"), "has the id 'x'. Give a number"),
     "no file name": (lambda c: c["images"][1].pop("file_name"), "image 3 has no 'file_name'"),
     "no category": (lambda c: c["annotations"][0].pop("category_id"), "annotation 100 has no 'category_id'"),
+    "an annotation twice": (
+        lambda c: c["annotations"].append(c["annotations"][0]),
+        "annotation 100 stands twice. Take one out, or give each its own id",
+    ),
     "no bbox": (lambda c: c["annotations"][0].pop("bbox"), "annotation 100 has no 'bbox'"),
     "no picture": (
         lambda c: c["images"][0].update(file_name="z.png"),
@@ -172,21 +274,61 @@ def test_bad_boxes_are_left_out_and_counted_where_that_is_asked_for(tmp_path):
     assert source.describe("train")["bad_boxes_left_out"] == 2
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (None, "annotation 100 has no `segmentation`"),
-        ([[1, 2, 3, 4]], "three or more pairs"),
-        ([[1, 2, 3, 4, 5, 6, 7]], "three or more pairs"),
-        ({"size": [40, 30], "counts": [1200]}, r"run lengths of the size \[40, 30\]"),
-    ],
-)
-def test_broken_masks_are_refused(tmp_path, given, words):
+def runs(counts):
+    return {"size": [30, 40], "counts": counts}
+
+
+NAN = float("nan")
+BAD_MASKS = {
+    "none": (None, "has no `segmentation`"),
+    "too short": ([[1, 2, 3, 4]], "three or more pairs"),
+    "an odd number": ([[1, 2, 3, 4, 5, 6, 7]], "three or more pairs"),
+    "words": ([["1", 2, 3, 4, 5, 6]], "three or more pairs"),
+    "not finite": ([[1, 2, NAN, 4, 5, 6]], "a polygon that is not of finite numbers"),
+    "beside": ([[50, 2, 60, 2, 60, 9]], "a polygon that is outside the picture of 40 x 30 pixels"),
+    "partly above": ([*SQUARE, [4, -9, 12, 6, 12, 20]], "a polygon that is outside"),
+    "another size": ({"size": [40, 30], "counts": [1200]}, r"run lengths of the size \[40, 30\]"),
+    "no size": ({"counts": [0, 1200]}, "run lengths of the size None"),
+    "no counts": ({"size": [30, 40]}, "no `counts`"),
+    "a wrong sum": (runs([6, 20]), "do not add up to the picture's 1200 pixels"),
+    "a negative run": (runs([6, -20, 1214]), "do not add up"),
+    "fractions": (runs([0.5, 1199.5]), "run lengths that are no whole numbers"),
+    "words as runs": (runs(["1", 1199]), "run lengths that are no whole numbers"),
+    "no runs": (runs([]), "do not add up"),
+    "no pixel": (runs([1200]), "without a pixel of the object"),
+    "no pixel, written": (runs("`U1"), "without a pixel of the object"),
+    "a wrong sum, written": (runs("06"), "do not add up"),
+    "a negative run, written": (runs("O`U1"), "do not add up"),
+    "cut off": (runs("0`U"), "no string of pycocotools"),
+    "nothing written": (runs(""), "no string of pycocotools"),
+    "garbage": (runs("~~ garbage ~~"), "no string of pycocotools"),
+    "another script": (runs("\u3042"), "no string of pycocotools"),
+    "endless": (runs("P" * 30 + "0"), "no string of pycocotools"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MASKS)
+@pytest.mark.parametrize("crowd", [0, 1])
+def test_broken_masks_are_refused_before_training(tmp_path, case, crowd):
     pytest.importorskip("pycocotools")
-    path = coco(tmp_path, [(7, 5, [4, 6, 8, 14], {"segmentation": given})])
-    with pytest.raises(InputError, match=words):
+    given, words = BAD_MASKS[case]
+    path = coco(tmp_path, [(7, 5, [4, 6, 8, 14], {"segmentation": given, "iscrowd": crowd})])
+    said = rf"objects\.json: annotation 100 .*{words}.*\. Correct it, or set `masks: false`\."
+    with pytest.raises(InputError, match=said):
         CocoDetection(path, tmp_path, masks=True).samples("train")
     assert len(CocoDetection(path, tmp_path).samples("train")) == 2  # boxes alone need none
+
+
+def test_run_lengths_as_pycocotools_writes_them_are_read(tmp_path):
+    tool = pytest.importorskip("pycocotools.mask")
+    generator = np.random.default_rng(0)
+    for share in (0.01, 0.3, 0.99, 1.0):
+        mask = generator.random((30, 40)) < share
+        counts = tool.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+        check_run_lengths(runs(counts), 40, 30)
+        path = coco(tmp_path, [(7, 5, [0, 0, 40, 30], {"segmentation": runs(counts)})])
+        marks = CocoDetection(path, tmp_path, masks=True).samples("train")[0].marks.open()
+        assert np.array_equal(marks.masks[0].numpy(), mask)
 
 
 def test_masks_without_pycocotools_are_refused_at_once(monkeypatch):

@@ -62,7 +62,7 @@ def test_every_form_gives_the_same_samples(folder, form):
         write_parquet(path, image=image, caption=caption, id=ids)
     else:
         separator = {"csv": ",", "tsv": "\t", "txt": ";"}[form]
-        settings = {"separator": ";"} if form == "txt" else {}
+        settings = {"txt": {"separator": ";"}, "tsv": {"quoted": True}}.get(form, {})
         write_csv(path, ROWS, separator)
     source = PairTable(path, id="id", **settings)
     assert source.splits == ("train",)
@@ -134,6 +134,46 @@ def test_concepts_and_labels_come_from_columns(tmp_path):
     ]
 
 
+def test_classes_are_named_or_numbered(tmp_path):
+    rows = [("a.png", "dog", "1.0"), ("b.png", "0", "12"), ("c.png", "cat", "0")]
+    path = write_csv(tmp_path / "a.csv", rows, header=("image", "kind", "size"))
+    names = {"kind": ["dog", "cat"]}
+    source = PairTable(path, caption=None, labels=("kind", "size"), class_names=names)
+    assert source.classes == {"kind": ("dog", "cat")}
+    assert [dict(sample.labels) for sample in source.samples("train")] == [
+        {"kind": 0, "size": 1},
+        {"kind": 0, "size": 12},
+        {"kind": 1, "size": 0},
+    ]
+    write_csv(path, [*rows, ("d.png", "", "-1")], header=("image", "kind", "size"))
+    source = PairTable(path, caption=None, labels=("kind", "size"), class_names=names, unlabelled=True)
+    assert dict(source.samples("train")[3].labels) == {"kind": -1, "size": -1}
+
+
+def test_numbers_in_other_tables_are_whole_too(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", image=["a", "b"], kind=[1.0, 2.0])
+    samples = PairTable(path, caption=None, labels=("kind",)).samples("train")
+    assert [sample.labels["kind"] for sample in samples] == [1, 2]
+    write_parquet(path, image=["a", "b"], kind=[1.0, 1.7])
+    check_message(
+        lambda: PairTable(path, caption=None, labels=("kind",)).samples("train"), ["row 2", "'kind' holds 1.7"]
+    )
+
+
+def test_tables_by_split_have_ids_by_split(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+        write_csv(tmp_path / name / f"{name}.csv", [(f"{name}.png", name)], header=("image", "caption"))
+    by_split = {name: tmp_path / name / f"{name}.csv" for name in ("train", "test")}
+    source = PairTable(by_split)
+    assert {split: facts(source.samples(split)) for split in source.splits} == {
+        "train": [("train/1", "train.png", ("train",))],
+        "test": [("test/1", "test.png", ("test",))],
+    }
+    assert source.samples("test")[0].image.path == str(tmp_path / "test" / "test.png")
+    assert facts(PairTable(tmp_path / "test").samples("test")) == [("1", "test.png", ("test",))]
+
+
 def test_a_table_of_texts_needs_no_image_column(tmp_path):
     path = write_csv(tmp_path / "a.csv", [("one",), ("two",)], header=("sentence",))
     assert facts(PairTable(path, image=None, caption="sentence").samples("train")) == [
@@ -156,7 +196,8 @@ def test_a_table_of_sounds(tmp_path, form):
         write_parquet(path, file=file, caption=caption)
     else:
         write_csv(path, SOUNDS, {"csv": ",", "tsv": "\t"}[form], header=("file", "caption"))
-    samples = PairTable(path, image=None, audio="file").samples("train")
+    quoted = True if form == "tsv" else None
+    samples = PairTable(path, image=None, audio="file", quoted=quoted).samples("train")
     found = [(sample.audio and sample.audio.path, sample.image, sample.captions) for sample in samples]
     assert found == [
         (str(tmp_path / "a.wav"), None, ("rain",)),
@@ -228,7 +269,7 @@ HEADER = b"image,caption\n"
 BROKEN = {
     "missing": (None, {}, ["PairTable.path", "no such file"]),
     "empty": (b"", {}, ["is empty"]),
-    "no rows": (HEADER, {}, ["has no rows"]),
+    "no rows": (HEADER, {}, ["has no rows", "leave the file out"]),
     "wrong column": (
         b"image,captoin\na.png,a\n",
         {},
@@ -236,13 +277,35 @@ BROKEN = {
     ),
     "ragged": (HEADER + b"a.png,a\nb.png\n", {}, ["row 2 (line 3)", "1 columns", "header has 2"]),
     "too many": (HEADER + b"a.png,a, b\n", {}, ["row 1 (line 2)", "3 columns", "quotation marks"]),
-    "open quotation": (HEADER + b'a.png,"a\nb.png,b\n', {}, ["line 3", "unexpected end of data"]),
-    "not utf-8": (HEADER + b"a.png,\xff\xfe\n", {}, ["not UTF-8"]),
+    "open quotation": (
+        HEADER + b'a.png,"a\nb.png,b\n',
+        {},
+        ["the row that begins in line 2", "unexpected end of data", "Close"],
+    ),
+    "a quotation mark too few": (
+        HEADER + b'a.png,a\nb.png,"b\nc.png,"c"\n',
+        {},
+        ["the row that begins in line 3", "quoted: false"],
+    ),
+    "ragged by a quotation mark": (HEADER + b'a.png,"a\nb.png"\nc.png\n', {}, ["row 2 (line 4)", "1 columns"]),
+    "not utf-8": (HEADER + b"a.png,\xff\xfe\n", {}, ["not UTF-8", "Save it as UTF-8"]),
     "nothing in a row": (HEADER + b"a.png,a\n,\n", {}, ["row 2", "neither an image nor a sound nor a caption"]),
     "same id": (b"image,caption,id\na,a,x\nb,b,y\nc,c,x\n", {"id": "id"}, ["'x'", "row 1", "row 3"]),
     "no id": (b"image,caption,id\na,a,x\nb,b,\n", {"id": "id"}, ["row 2", "id is empty"]),
     "unknown split": (b"image,caption,s\na,a,trian\n", {"split": "s"}, ["row 1", "'trian'", "Did you mean 'train'?"]),
-    "no label": (b"image,caption,s\na,a,dog\n", {"labels": ("s",)}, ["row 1", "'dog'", "class number"]),
+    "no label": (
+        b"image,caption,s\na,a,dog\n",
+        {"labels": ("s",)},
+        ["row 1", "'dog'", "class number", "`class_names`"],
+    ),
+    "no whole label": (b"image,caption,s\na,a,1\nb,b,1.7\n", {"labels": ("s",)}, ["row 2", "'1.7'", "0 or more"]),
+    "a negative label": (b"image,caption,s\na,a,-7\n", {"labels": ("s",)}, ["row 1", "'-7'", "0 or more"]),
+    "an empty label": (b"image,caption,s\na,a,\n", {"labels": ("s",)}, ["row 1", "''", "`unlabelled: true`"]),
+    "an unknown class": (
+        b"image,caption,s\na,a,dgo\n",
+        {"labels": ("s",), "class_names": {"s": ["cat", "dog"]}},
+        ["row 1: the class is 'dgo'", "cat, dog", "Did you mean 'dog'?"],
+    ),
     "long separator": (HEADER, {"separator": "||"}, ["separator", "'||'", "one character"]),
 }
 
@@ -257,8 +320,8 @@ def test_a_broken_csv_is_named_with_its_row(tmp_path, name):
 
 
 JSONL = {
-    "not json": (b'{"image": "a", "caption": "a"}\n{"image": \n', ["line 2", "not JSON"]),
-    "no object": (b'["a", "b"]\n', ["line 1", "list"]),
+    "not json": (b'{"image": "a", "caption": "a"}\n{"image": \n', ["line 2", "not JSON", "one object {...} a line"]),
+    "no object": (b'["a", "b"]\n', ["line 1", "list", "one object {...} a line"]),
     "wrong key": (b'{"image": "a", "text": "a"}\n', ["no column 'caption'", "image, text"]),
     "caption is a number": (b'{"image": "a", "caption": 3}\n', ["row 1", "'caption'", "3 (int)"]),
     "image is a number": (b'{"image": 3, "caption": "a"}\n', ["row 1", "'image'", "3 (int)"]),
@@ -297,7 +360,14 @@ def test_other_files_and_settings_are_refused(tmp_path):
     )
     (tmp_path / "pears.csv").write_bytes(b"x")
     check_message(lambda: PairTable(tmp_path / "pairs.csv").samples("train"), ["Did you mean 'pears.csv'?"])
-    check_message(lambda: PairTable(tmp_path).samples("train"), ["a folder"])
+    check_message(
+        lambda: PairTable(tmp_path / "a.csv", labels=("kind",), class_names={"kin": ["a"]}),
+        ["PairTable.class_names: 'kin' is not among `labels` (kind)", "Did you mean 'kind'?"],
+    )
+    check_message(
+        lambda: PairTable(tmp_path / "a.csv", labels=("kind",), class_names={"kind": ["a", "a"]}),
+        ["PairTable.class_names.kind: ['a', 'a'] names a class twice"],
+    )
     check_message(
         lambda: PairTable(tmp_path / "a.csv", image=None, caption=None), ["image, audio and caption are all null"]
     )

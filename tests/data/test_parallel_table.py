@@ -1,3 +1,4 @@
+import csv
 import json
 import pickle
 
@@ -39,6 +40,38 @@ def test_every_kind_of_table_gives_the_same(tmp_path):
     found = [read(ParallelTable(path, "de", "en", separator=";" if path.suffix == ".txt" else None)) for path in tables]
     assert found[0] == [("1", "ein Hund", ("a dog, small",)), ("2", 'eine "Katze"', ("a cat",))]
     assert found[0] == found[1] == found[2]
+
+
+SPEECH = 'source\ttarget\n"eins\tone\nzwei"\ttwo\n"Nein", sagte er.\t"No," he said.\n'
+
+
+def test_quotation_marks_between_tabs_are_not_guessed(tmp_path):
+    path = write(tmp_path / "a.tsv", SPEECH)
+    with pytest.raises(InputError, match=r'a.tsv, line 2: a cell begins with a quotation mark: "eins.*quoted: false'):
+        ParallelTable(path).samples("train")
+    expected = [('"eins', ("one",)), ('zwei"', ("two",)), ('"Nein", sagte er.', ('"No," he said.',))]
+    assert [each[1:] for each in read(ParallelTable(path, quoted=False))] == expected
+    text = write(tmp_path / "a.txt", SPEECH)
+    assert [each[1:] for each in read(ParallelTable(text, separator="\t", quoted=False))] == expected
+    inner = write(tmp_path / "b.tsv", 'source\ttarget\nein "Hund"\ta 5" dog\n')
+    for quoted in (None, False, True):  # marks inside of a cell mean the same by both rules
+        assert read(ParallelTable(inner, quoted=quoted)) == [("1", 'ein "Hund"', ('a 5" dog',))]
+
+
+def test_tables_that_pandas_or_csv_writes(tmp_path):
+    rows = [('ein "Hund"', "a dog"), ("eine\tKatze", "a\ncat"), ('"', "b")]
+    path = tmp_path / "a.tsv"
+    with path.open("w", newline="") as file:
+        csv.writer(file, delimiter="\t", lineterminator="\n").writerows([("source", "target"), *rows])
+    found = read(ParallelTable(path, quoted=True))
+    assert [(source, *targets) for _, source, targets in found] == rows
+    with pytest.raises(InputError, match="quoted: true"):
+        ParallelTable(path).samples("train")
+
+
+def test_commas_may_be_without_quoting(tmp_path):
+    path = write(tmp_path / "a.csv", 'source,target\n"a,"b\n')
+    assert read(ParallelTable(path, quoted=False)) == [("1", '"a', ('"b',))]
 
 
 def test_there_may_be_several_references(tmp_path):

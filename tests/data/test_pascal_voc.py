@@ -87,6 +87,39 @@ def test_tiles_cover_a_picture_and_split_it_by_region(tmp_path):
     assert source.describe("val")["tiles"] == 20
 
 
+def turned(path, orientation=6):
+    """Store a picture of 40 x 30 pixels, whose EXIF data turn it, with a red pixel where (3, 5) is seen."""
+    image, exif = Image.new("RGB", (30, 40)), Image.Exif()
+    image.putpixel((3, 5), (255, 0, 0))
+    exif[0x0112] = orientation
+    image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+
+
+def test_the_size_of_a_picture_is_that_which_is_seen(tmp_path):
+    voc(tmp_path, "a", [("dog", (3, 5, 4, 6), "")], (30, 40), None)
+    turned(tmp_path / "a.png")
+    (sample,) = PascalVOC(tmp_path, first_pixel=0).samples("train")
+    image = sample.image.open()
+    assert image.size == (30, 40)
+    assert boxes(sample)[0] == [[3, 5, 4, 6]]
+    assert image.getpixel((3, 5)) == (255, 0, 0)
+    tiles = PascalVOC(tmp_path, first_pixel=0, tiles=10)
+    assert [len(tiles.samples(split)) for split in tiles.splits] == [7, 3, 2]
+    assert tiles.samples("test")[-1].image.cell == (20, 30, 30, 40)
+    assert tiles.samples("train")[0].image.open().getpixel((3, 5)) == (255, 0, 0)
+
+
+def test_annotations_of_a_picture_as_it_is_stored_are_refused(tmp_path):
+    voc(tmp_path, "a", [DOG], (40, 30), None)
+    turned(tmp_path / "a.png")
+    said = r"of 40 x 30 pixels, and .*a\.png has 30 x 40: its EXIF data turn the picture.* Turn the annotations alike\."
+    with pytest.raises(InputError, match=said):
+        PascalVOC(tmp_path).samples("train")
+    Image.new("RGB", (30, 40)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"has 30 x 40\. Give the picture that was annotated\."):
+        PascalVOC(tmp_path).samples("train")
+
+
 def test_tiles_of_listed_pictures_stay_in_their_split(tmp_path):
     voc(tmp_path, "a", [DOG], (40, 30))
     (tmp_path / "t.txt").write_text("a")
@@ -145,7 +178,7 @@ def test_bad_xml_and_missing_nodes_are_refused(tmp_path):
         PascalVOC(tmp_path).samples("train")
     path.write_text(whole)
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"a\.png: this is no picture that can be read"):
+    with pytest.raises(InputError, match=r"a\.png: this is no image that can be read"):
         PascalVOC(tmp_path).samples("train")
 
 

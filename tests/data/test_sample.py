@@ -38,22 +38,53 @@ def test_transparent_parts_show_the_background(tmp_path, background):
     assert np.abs(found - np.array(expected)).max() <= 1
 
 
-def test_every_mode_becomes_rgb(tmp_path):
-    image = picture(1)
-    for mode in ("L", "1", "LA", "P", "CMYK", "RGBA"):
-        path = tmp_path / f"{mode}.tif"
-        image.convert(mode).save(path)
-        assert ImageRef(str(path)).open().mode == "RGB"
-    with_transparent_colour = image.convert("P")
-    with_transparent_colour.info["transparency"] = 0
-    with_transparent_colour.save(tmp_path / "p.gif", transparency=0)
-    found = np.asarray(ImageRef(str(tmp_path / "p.gif")).open())
-    assert (found[np.asarray(with_transparent_colour) == 0] == 255).all()
+GREYS = np.array([[0, 100, 255]], dtype=np.uint8)
+COLOURS = np.array([[[200, 100, 0], [0, 0, 255], [10, 20, 30]]], dtype=np.uint8)
+INKS = np.array([[[255, 0, 0, 0], [0, 51, 102, 51], [0, 0, 0, 255]]], dtype=np.uint8)  # cyan, magenta, yellow, black
+MODES = {  # by mode: the picture, and what is seen of it
+    "L": (Image.fromarray(GREYS), [[0] * 3, [100] * 3, [255] * 3]),
+    "1": (Image.fromarray(GREYS > 127), [[0] * 3, [0] * 3, [255] * 3]),
+    "P": (Image.fromarray(COLOURS).quantize(3), COLOURS[0].tolist()),
+    "CMYK": (Image.fromarray(INKS, "CMYK"), [[0, 255, 255], [204, 163, 122], [0, 0, 0]]),
+    "LA": (Image.merge("LA", [Image.fromarray(GREYS), Image.new("L", (3, 1), 102)]), [[153] * 3, [193] * 3, [255] * 3]),
+}
 
 
-def test_16_bits_are_scaled_to_8(tmp_path):
-    Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16)).save(tmp_path / "a.png")
-    assert np.asarray(ImageRef(str(tmp_path / "a.png")).open())[0, :, 0].tolist() == [0, 128, 255]
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_becomes_rgb(tmp_path, mode):
+    image, expected = MODES[mode]
+    assert image.mode == mode
+    image.save(tmp_path / "a.tif")
+    found = ImageRef(str(tmp_path / "a.tif")).open()
+    assert found.mode == "RGB"
+    assert np.abs(np.asarray(found)[0].astype(int) - expected).max() <= 1  # Pillow rounds
+
+
+def test_a_transparent_colour_shows_the_background(tmp_path):
+    image = Image.fromarray(COLOURS).quantize(3)
+    (place,) = (place for place in range(3) if image.getpalette()[3 * place : 3 * place + 3] == [0, 0, 255])
+    image.save(tmp_path / "a.gif", transparency=place)
+    found = np.asarray(ImageRef(str(tmp_path / "a.gif"), background=(1, 2, 3)).open())
+    assert found[0].tolist() == [[200, 100, 0], [1, 2, 3], [10, 20, 30]]
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
+def test_16_bits_are_scaled_to_8(form):
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 2
+    Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16)).save(file, form, exif=exif)
+    expected = [0, 128, 255] if form == "PPM" else [255, 128, 0]  # which has no EXIF data
+    assert np.asarray(ImageRef("a", file.getvalue()).open()).tolist() == [[[x] * 3 for x in expected]]
+    assert np.asarray(ImageRef("a", file.getvalue()).open_rgba())[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(("kind", "said"), [(np.int32, "integers of 32 bits"), (np.float32, "floating-point numbers")])
+def test_numbers_of_which_nobody_knows_which_is_white_are_refused(kind, said):
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 1, 65535]], dtype=kind)).save(file, "TIFF")
+    for read in (ImageRef("a", file.getvalue()).open, ImageRef("a", file.getvalue()).open_rgba):
+        with pytest.raises(InputError, match=rf"^its pixels are {said}.*Save the picture with 8 or 16 bits"):
+            read()
 
 
 LANDSCAPE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 14

@@ -2,10 +2,11 @@ import json
 import pickle
 
 import pyarrow
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
-from kdmm.data import Labelled, TextTable
+from kdmm.data import Labelled, PairTable, TextTable
 from kdmm.errors import InputError
 
 ROWS = [("fine", "pos"), ('so "good", really', "pos"), ("dull", "neg"), ("bad\ttaste", "neg")]
@@ -38,7 +39,7 @@ EXPECTED = [("1", "fine", 1), ("2", 'so "good", really', 1), ("3", "dull", 0), (
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet", "txt"])
 def test_every_form_gives_the_same_samples(tmp_path, form):
     path = write(tmp_path / f"a.{form}", ROWS)
-    source = TextTable(path, separator=";" if form == "txt" else None)
+    source = TextTable(path, separator=";" if form == "txt" else None, quoted=True if form == "tsv" else None)
     assert source.splits == ("train",)
     assert source.class_names("label") == ("neg", "pos")
     assert facts(source) == EXPECTED
@@ -86,6 +87,73 @@ def test_parquet_files_of_datasets_name_their_classes(tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / "data" / "train-00000-of-00001.parquet")
     with pytest.raises(InputError, match=r"name other classes in another order. Set `class_names`"):
         TextTable(tmp_path, label="topic").samples("train")
+
+
+NAMED = {"text": {"_type": "Value"}, "topic": {"names": ["world", "sports"], "_type": "ClassLabel"}}
+
+
+def save(folder, split, *parts):
+    """Write what ``save_to_disk`` of Hugging Face's ``datasets`` does."""
+    folder.mkdir(parents=True)
+    names = [f"data-{n:05}-of-{len(parts):05}.arrow" for n in range(len(parts))]
+    for name, rows in zip(names, parts, strict=True):
+        texts, topics = zip(*rows, strict=True)
+        table = pyarrow.table({"text": list(texts), "topic": list(topics)})
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": NAMED}})})
+        with pyarrow.ipc.new_stream(folder / name, table.schema) as file:
+            file.write_table(table)
+    state = {"_data_files": [{"filename": name} for name in names], "_split": split, "_fingerprint": "0"}
+    (folder / "state.json").write_text(json.dumps(state))
+    (folder / "dataset_info.json").write_text("{}")
+    return folder
+
+
+def test_folders_that_datasets_saved(tmp_path):
+    both = tmp_path / "both"
+    save(both / "train", "train", [("a", 1), ("b", 0)], [("c", 1)])
+    save(both / "validation", "validation", [("d", 0)])
+    (both / "dataset_dict.json").write_text('{"splits": ["train", "validation"]}')
+    for path in (both, {"train": both / "train", "val": both / "validation"}):
+        source = TextTable(path, label="topic")
+        assert source.splits == ("train", "val")
+        assert source.class_names("topic") == ("world", "sports")
+        assert facts(source) == [("train/1", "a", 1), ("train/2", "b", 0), ("train/3", "c", 1)]
+        assert facts(source, "val") == [("val/1", "d", 0)]
+    assert source.samples("train")[2].origin == f"{both / 'train' / 'data-00001-of-00002.arrow'}, row 1"
+    assert facts(TextTable(save(tmp_path / "one", "test", [("e", 1)]), label="topic"), "test") == [("1", "e", 1)]
+    assert facts(TextTable(save(tmp_path / "two", "train[:9%]", [("f", 0)]), label="topic")) == [("1", "f", 0)]
+    pairs = PairTable(both, image=None, caption="text", labels=("topic",))
+    assert [(sample.captions, dict(sample.labels)) for sample in pairs.samples("val")] == [(("d",), {"topic": 0})]
+    assert pairs.classes == {"topic": ("world", "sports")}
+
+
+def test_broken_saved_folders_are_named(tmp_path):
+    folder = save(tmp_path / "a", "train", [("a", 1)], [("b", 0)])
+    (folder / "data-00001-of-00002.arrow").write_bytes(b"no arrow")
+    with pytest.raises(InputError, match=r"data-00001-of-00002.arrow is no Arrow file that can be read .*Write it"):
+        TextTable(folder, label="topic").samples("train")
+    (folder / "data-00001-of-00002.arrow").unlink()
+    with pytest.raises(InputError, match=r"state.json names 'data-00001-of-00002.arrow', and there is no such file"):
+        TextTable(folder, label="topic").samples("train")
+    for state in ("{", "[]", "{}", '{"_data_files": 3}'):
+        (folder / "state.json").write_text(state)
+        with pytest.raises(InputError, match=r"TextTable.path: .*state.json does not say which files"):
+            TextTable(folder, label="topic").samples("train")
+    save(tmp_path / "b" / "unsupervised", "unsupervised", [("a", -1)])
+    with pytest.raises(InputError, match=r"b/unsupervised: the split is 'unsupervised'; accepted are train"):
+        TextTable(tmp_path / "b", label="topic").samples("train")
+
+
+def test_splits_of_two_names_are_joined(tmp_path):
+    paths = {name: write(tmp_path / f"{name}.csv", [(name, "x")]) for name in ("val", "validation")}
+    assert facts(TextTable(paths), "val") == [("val/1", "val", 0), ("val/2", "validation", 0)]
+
+
+def test_ids_and_groups_may_be_nought(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a", "key": 0, "by": 0}\n{"text": "b", "key": 1, "by": null}\n')
+    samples = TextTable(path, label=None, id="key", group="by").samples("train")
+    assert [(sample.id, sample.group) for sample in samples] == [("0", "0"), ("1", None)]
 
 
 def test_splits_are_files_by_name(tmp_path):
@@ -207,10 +275,6 @@ def test_broken_folders_are_named(tmp_path):
     with pytest.raises(InputError, match=r"TextTable.path: .*no such file"):
         TextTable(tmp_path / "none.csv").samples("train")
     with pytest.raises(InputError, match=r"holds no table"):
-        TextTable(tmp_path).samples("train")
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train" / "data-00000-of-00001.arrow").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"holds Arrow files, as `save_to_disk` writes them; write each split"):
         TextTable(tmp_path).samples("train")
     write(tmp_path / "first.csv", ROWS)
     write(tmp_path / "second.csv", ROWS)

@@ -111,6 +111,29 @@ def test_a_still_picture_is_a_clip_of_one_frame(tmp_path, ending):
     assert (len(clip.frames), clip.seconds) == (1, None)
 
 
+@pytest.mark.parametrize("ending", [".png", ".webp"])
+def test_a_clip_is_turned_as_its_exif_data_say(tmp_path, ending):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    made = pictures(3)
+    for frames in (made[:1], made):
+        path = animation(tmp_path / f"a{ending}", frames, exif=exif)
+        expected = [frame.transpose(Image.Transpose.ROTATE_270) for frame in frames]
+        found = VideoRef(str(path)).open().frames
+        assert len(found) == len(frames)
+        assert all(map(same, found, expected))
+
+
+def test_a_still_picture_of_16_bits_is_scaled_and_one_of_32_is_refused(tmp_path):
+    numbers = np.array([[0, 32768, 65535]])
+    Image.fromarray(numbers.astype(np.uint16)).save(tmp_path / "a.tif")
+    (frame,) = VideoRef(str(tmp_path / "a.tif")).open().frames
+    assert np.asarray(frame).tolist() == [[[0] * 3, [128] * 3, [255] * 3]]
+    Image.fromarray(numbers.astype(np.int32)).save(tmp_path / "b.tif")
+    with pytest.raises(InputError, match=r"^its pixels are integers of 32 bits"):
+        VideoRef(str(tmp_path / "b.tif")).open()
+
+
 def test_a_folders_frames_are_in_the_order_of_their_numbers(tmp_path):
     made = pictures(12)
     for number, picture in enumerate(made):

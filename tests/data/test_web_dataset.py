@@ -191,6 +191,25 @@ def test_bad_samples_are_told(tmp_path):
         assert sample.origin == f"{tmp_path}/s.tar, sample {key!r}"
 
 
+def test_classes_are_files_or_keys(tmp_path):
+    content = {
+        "a": {"png": encoded(1), "cls": "3\n", "json": {"caption": "one", "genre": 0}},
+        "b": {"txt": "two", "cls": "0", "json": {"genre": 12}},
+        "c": {"txt": "three", "cls": "-1", "json": {"genre": 1}},
+        "d": {"txt": "four", "cls": "1", "json": {"genre": 1.7}},
+        "e": {"txt": "five", "json": {"genre": 1}},
+    }
+    path = write_shard(tmp_path / "a.tar", content)
+    found = [sample for sample, _ in read_all(WebDataset({"val": path}, labels=("cls", "genre")))]
+    assert [dict(sample.labels) for sample in found[:2]] == [{"cls": 3, "genre": 0}, {"cls": 0, "genre": 12}]
+    assert [sample.reason for sample in found[2:]] == [
+        "the label 'cls' is '-1'; a class number, 0 or more, is needed",
+        "the label 'genre' is 1.7; a class number, 0 or more, is needed",
+        "there is neither a file ending in .cls nor a key 'cls' in a .json file",
+    ]
+    assert all(not sample.labels for sample, _ in read_all(WebDataset({"val": path})))
+
+
 def read_all(source):
     feed = source.feed("val", "web", 0)
     return feed.read(feed.evaluation_request(range(len(feed))))

@@ -1,5 +1,6 @@
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +12,6 @@ from kdmm.data import TrainedTokens
 from kdmm.errors import InputError
 from kdmm.losses import AttentionMaps, HiddenStates, SequenceCrossEntropy, TokenKL
 from kdmm.models import (
-    EncoderDecoder,
-    Memory,
     PretrainedSeq2Seq,
     Seq2Seq,
     Tapped,
@@ -368,41 +367,16 @@ def test_shared_parameters_are_kept_once_and_stay_shared(model):
     close(other(batch(model, PAIRS))["logits"], model(batch(model, PAIRS))["logits"])
 
 
-class Recurrent(EncoderDecoder):
-    """A network of one's own: means of embeddings, and a recurrent decoder.
-
-    Args:
-        source_size: tokens that are read.
-        text_size: tokens that are written.
-        width: of everything.
-    """
-
-    def __init__(self, source_size: int, text_size: int, width: int = 12) -> None:
-        super().__init__()
-        self.read = nn.Embedding(source_size, width)
-        self.written = nn.Embedding(text_size, width)
-        self.cell = nn.GRU(width, width, batch_first=True)
-        self.head = nn.Linear(width, text_size)
-
-    def encode(self, source, valid):
-        return Memory(self.read(source), valid, {"read": self.read(source)})
-
-    def forward(self, memory, previous):
-        weight = memory.valid.float()[..., None]
-        mean = (memory.places * weight).sum(1) / weight.sum(1)
-        states, _ = self.cell(self.written(previous), mean[None].contiguous())
-        return {"logits": self.head(states), "states": states}
-
-
-def test_a_network_of_ones_own_by_one_tree(tmp_path):
+def test_a_network_of_ones_own_by_one_tree(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "packages"))
     tokenizer = {"_target_": "kdmm.data.TrainedTokens", "trained_on": {"_target_": "tests.parallel.Phrases"}}
     tree = {
         "_target_": "kdmm.models.Seq2Seq",
-        "network": {"_target_": f"{Recurrent.__module__}.Recurrent", "source_size": 262, "text_size": 265},
+        "network": {"_target_": "scribe.Recurrent", "source_size": 262, "text_size": 265},
         "source": {**tokenizer, "vocab_size": 262, "side": "source"},
         "text": {**tokenizer, "vocab_size": 265, "side": "text"},
     }
-    model = targets.build(tree, allow=("tests",)).eval()
+    model = targets.build(tree, allow=("scribe", "tests")).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.8)
@@ -412,7 +386,7 @@ def test_a_network_of_ones_own_by_one_tree(tmp_path):
     assert outputs["states"].shape[:2] == outputs["tokens"].shape
     assert torch.equal(outputs["present/read"], flags("11010"))
     save_model(tmp_path / "own.safetensors", model, tree)
-    loaded = load_model(tmp_path / "own.safetensors", allow=("tests",))
+    loaded = load_model(tmp_path / "own.safetensors", allow=("scribe", "tests"))
     assert loaded.translate(["die katze"], 3, 6) == model.translate(["die katze"], 3, 6)
 
 

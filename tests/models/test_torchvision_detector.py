@@ -163,6 +163,17 @@ def test_where_nothing_is_marked_the_loss_is_zero_with_gradients_of_zero(name):
     assert all((gradient == 0).all() for gradient in reached)
 
 
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("number", [3, -1])
+def test_a_class_that_the_detector_lacks_is_named(name, number):
+    part = batch()
+    part["box_classes"][0][1] = number
+    said = rf"TorchvisionDetector\.classes: 3 given, .*a box is of the class {number}\. Give as many as"
+    for mode in (True, False):
+        with pytest.raises(InputError, match=said):
+            ALL[name]().train(mode)(part)
+
+
 def test_without_a_canvas_there_are_no_losses_and_boxes_are_in_the_detectors_pixels():
     model, part = small().eval(), batch()
     plain = model({"image": part["image"]})

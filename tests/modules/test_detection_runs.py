@@ -1,5 +1,6 @@
 """Runs of detectors: torchvision's and a user's own, with marks of a part of the pictures."""
 
+import json
 import math
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import torch
 from PIL import Image
 
 import kdmm
+from kdmm.cli import main
 from kdmm.models import TorchvisionDetector
+from tests.contributing import shown
 from tests.data.pictures import voc
 from tests.small_runs import logged
 
@@ -182,30 +185,16 @@ def test_a_term_that_reads_what_a_two_stage_detector_does_not_give_is_named(here
         kdmm.fit(setting)
 
 
-def spots(width):
-    return {"_target_": "eyes.Spots", "classes": 2, "width": width, "image_size": SIDE}
+def test_a_detector_of_too_few_classes_ends_as_wrong_input(here, capsys):
+    Path("one.yaml").write_text(json.dumps(tree("teacher", {**detector(32), "classes": 1}, marked=1.0)))
+    assert main(["fit", "one.yaml"]) == 2
+    assert "TorchvisionDetector.classes: 1 given" in capsys.readouterr().err
 
 
-def test_a_users_own_detector_teaches_and_learns_by_one_tree(here):
-    kdmm.fit(tree("teacher", spots(32), marked=1.0, steps=60), allow=("eyes",))
-    run = kdmm.fit(
-        tree(
-            "student",
-            tapped(spots(8), maps="trunk"),
-            {
-                "_target_": "kdmm.teachers.FromRun",
-                "run": "runs/teacher",
-                "taps": {"maps": "trunk"},
-            },
-            steps=60,
-            terms={
-                "pkd": {"_target_": "kdmm.losses.PKD", "student": "maps", "teacher": "maps"},
-                "anchors": {"_target_": "kdmm.losses.AnchorKD", "anchors": None},
-            },
-            weights={"pkd": 1.0, "anchors": 1.0},
-        ),
-        allow=("eyes",),
-    )
+def test_a_users_own_detector_teaches_and_learns_by_the_yaml_that_is_shown(here):
+    own = {"_target_": "eyes.Spots", "classes": 2, "width": 32}
+    kdmm.fit(tree("teacher", own, marked=1.0, steps=60), allow=("eyes",))
+    run = kdmm.fit(shown("own/detector"), allow=("eyes",))
     for term in ("hard", "pkd", "anchors"):
         found = values(run, f"train/{term}")
         assert sum(found[-10:]) < sum(found[:10]), term

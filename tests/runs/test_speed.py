@@ -17,7 +17,7 @@ BIG = {**STUDENT, "image": {**STUDENT["image"], "image_size": 96, "stages": 3}}
 def finished(folder: Path, name: str, tree: dict, **changes: object) -> Path:
     """A finished run of an untrained model."""
     run = write(folder, record(name, **changes))
-    save_model(run / "student.safetensors", build(tree), tree)
+    save_model(run / "student.safetensors", build(tree, allow=("tests",)), tree)
     return run
 
 
@@ -56,6 +56,27 @@ def test_no_model_at_all_gives_remarks_alone(tmp_path: Path) -> None:
     (run / "student.safetensors").unlink()
     found = measure_speed([run])
     assert (dict(found.samples_per_s), len(found.remarks)) == ({}, 1)
+
+
+def test_models_that_write_are_measured_with_as_many_beams_as_their_runs(tmp_path: Path) -> None:
+    tokens = {"_target_": "kdmm.data.TrainedTokens", "trained_on": {"_target_": "tests.parallel.Phrases"}}
+    sizes = {"d_model": 16, "max_position_embeddings": 32}
+    for side in ("encoder", "decoder"):
+        sizes |= {f"{side}_layers": 1, f"{side}_attention_heads": 2, f"{side}_ffn_dim": 16}
+    both = {**tokens, "vocab_size": 270, "context_length": 8}
+    network = {"_target_": "transformers.MarianConfig", **sizes}
+    tree = {"_target_": "kdmm.models.Seq2Seq", "network": network, "source": both, "text": both}
+    searched = {"test/beam2/chrf": 0.2, "test/beam3/chrf": 0.4}
+    runs = [finished(tmp_path, "plain", STUDENT)]
+    runs += [finished(tmp_path, name, tree, metrics=metrics) for name, metrics in {"a": {}, "b": searched}.items()]
+    found = measure_speed(runs, seconds=0.2, allow=("tests",))
+    assert found.remarks == ()
+    assert list(found.samples_per_s) == ["plain", "a", "b"]
+    assert list(found.tokens_per_s) == list(found.beam_tokens_per_s) == ["a", "b"]
+    assert found.beams == 3
+    assert found.tokens_per_s["a"] > found.beam_tokens_per_s["a"] > 0
+    assert found.legend.endswith(", tokens/s with 3 beams.")
+    assert measure_speed(runs[:2], seconds=0.2, allow=("tests",)).beam_tokens_per_s == {}
 
 
 def test_slow_models_get_fewer_pictures(tmp_path: Path, monkeypatch) -> None:

@@ -62,7 +62,7 @@ class PixelKL(SampleTerm):
         student: str = "logits",
         teacher: str = "logits",
         temperature: float | int = 1.0,
-        label: str | None = "label",
+        label: str | None = "label_map",
         ignore_index: int = 255,
     ) -> None:
         super().__init__()

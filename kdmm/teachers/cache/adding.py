@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from kdmm.distributed import all_reduce_sum, rank
 from kdmm.errors import InputError
 from kdmm.teachers.cache.data import CacheSource
-from kdmm.teachers.cache.keys import TEXTS, text_key, view_key
+from kdmm.teachers.cache.keys import TEXTS
+from kdmm.teachers.cache.lacking import missing_texts, missing_views, views_of
 from kdmm.teachers.cache.plan import Plan
+from kdmm.teachers.cache.precision import under
 from kdmm.teachers.cache.requests import texts_of
 from kdmm.teachers.cache.settings import Settings
 from kdmm.teachers.cache.store import Store, StoredTable
 from kdmm.teachers.cache.writer import Writer
 from kdmm.teachers.teacher import Running
-from kdmm.views import EVAL_VIEW
 
 __all__ = ["add", "missing_of"]
 
@@ -26,7 +26,7 @@ __all__ = ["add", "missing_of"]
 def add(store: Store, teachers: Mapping[str, Running], data: CacheSource, splits: Iterable[str]) -> bool:
     """Let the running teachers answer what a store lacks, and write it beside: a store within the store.
 
-    All ranks write their shards.
+    All ranks write their shards, in the precision that the store was written in.
 
     Args:
         store: whose facts are those of the data and the teachers.
@@ -46,14 +46,16 @@ def add(store: Store, teachers: Mapping[str, Running], data: CacheSource, splits
         return False
     settings = _settings(store, splits)
     plan = Plan.of(teachers, data, settings, store.manifest["ensemble"], missing)
-    writer = Writer(store.folder / f"added-{len(store.added):03d}", plan, teachers, data)
+    folder = store.folder / f"added-{len(store.added):03d}"
+    instead = f"delete the folder {folder}: it holds an interrupted addition, and the store is whole without it"
+    writer = Writer(folder, plan, teachers, data, instead)
     if rank() == 0:
         writer.begin()
     _wait(teachers)
-    device = next(next(iter(teachers.values())).model.parameters()).device
-    for item in writer:
-        inputs = {name: x.to(device) if isinstance(x, Tensor) else x for name, x in item["inputs"].items()}
-        writer.step({**item, "inputs": inputs})
+    with under(settings.precision, teachers.values()) as step:
+        for item in writer:
+            with step.context():
+                writer.step({**item, "inputs": step.moved(item["inputs"])})
     writer.end()
     _wait(teachers)
     if rank() == 0:
@@ -74,11 +76,7 @@ def missing_of(table: StoredTable, data: CacheSource, splits: Iterable[str]) -> 
         InputError: its answers depend on a caption and a medium together.
     """
     if all(each in TEXTS for each in table.reads):
-        texts = texts_of(data, splits, table.reads)
-        keys = torch.tensor([text_key(*each) for each in texts], dtype=torch.long)
-        lacking = (table.find(keys) < 0).tolist()
-        found = [each for each, lacks in zip(texts, lacking, strict=True) if lacks]
-        return {"texts": found}
+        return {"texts": missing_texts(table, texts_of(data, splits, table.reads))}
     if any(each in TEXTS for each in table.reads):
         raise InputError(
             f"fill: online adds answers to {' with '.join(table.reads)} one modality at a time. Write a store of these "
@@ -90,13 +88,12 @@ def missing_of(table: StoredTable, data: CacheSource, splits: Iterable[str]) -> 
 def _positions(table: StoredTable, data: CacheSource, split: str) -> tuple[dict[str, list[int]], list[int]] | tuple[()]:
     if split == "train" and data.views is None:
         raise InputError("views: fill: online needs a fixed number. Set `data.views`, or take kdmm.teachers.Hybrid.")
-    views = list(range(cast(int, data.views))) if split == "train" else [EVAL_VIEW]
+    views = views_of(data, split)
     found: dict[str, list[int]] = {}
     lacking: set[int] = set()
     for place in data.everything(split).walk():
         if all(place.sample.has(each) for each in table.reads):
-            rows = table.find(torch.tensor([view_key(place.name, view) for view in views]))
-            new = [view for view, row in zip(views, rows.tolist(), strict=True) if row < 0]
+            new = missing_views(table, place.name, views)
             if new:
                 found.setdefault(place.source, []).append(place.position)
                 lacking.update(new)

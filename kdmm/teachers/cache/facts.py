@@ -12,15 +12,16 @@ import torch
 from torch import nn
 
 from kdmm.errors import InputError
-from kdmm.models import Preprocess, Tapped, untapped
+from kdmm.models import Tapped, untapped
 from kdmm.teachers.cache.keys import TEXTS
+from kdmm.teachers.teacher import Running
 
 __all__ = ["differences", "facts_of_data", "facts_of_teacher", "weights_of"]
 
 VERSIONS = {
-    "image": ("pillow", "torchvision", "resvg-py"),
+    "image": ("pillow", "torchvision", "resvg-py", "open_clip_torch"),
     "audio": ("soundfile", "soxr", "torchaudio"),
-    "video": ("pillow", "torchvision", "av"),
+    "video": ("pillow", "torchvision", "av", "open_clip_torch"),
     "text": ("tokenizers", "open_clip_torch"),
     "source": ("tokenizers", "open_clip_torch"),
 }
@@ -28,6 +29,11 @@ VERSIONS = {
 PROBE = ("A dog, running.", "Élan — 漢字 🙂 e=mc² 1,024", "a photo of two red\nbicycles")
 """Texts whose tokens tell tokenizers apart, since a tokenizer of one name can have other content."""
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+PLACE = re.compile(r"[^'\"{}\n]*[/\\][^'\"{}\n]*")
+"""A folder, a file or a name on the hub: one model may lie in several places."""
+DEVICE = re.compile(r"(cpu|cuda|mps|xpu|meta)(:\d+)?")
+UNTOLD = ("training", "weights_from", "name_or_path", "freeze", "frozen")
+"""What parts of a model keep that moves no answer: where their weights came from, and what is not to be trained."""
 SHOWN = 120  # letters of a fact in a message
 
 
@@ -45,17 +51,18 @@ def weights_of(network: nn.Module, digest: Any = None) -> Any:
     return digest
 
 
-def facts_of_teacher(part: str, model: nn.Module, preprocess: Preprocess) -> dict[str, str]:
-    """Return what decides a running teacher's answer to what it reads.
+def facts_of_teacher(part: str, teacher: Running) -> dict[str, str]:
+    """Return what decides a running teacher's answer to what it reads; nothing of where its files lie.
 
     Args:
         part: the teacher's name in a batch, before the names of facts where it is one of several.
-        model: that runs.
-        preprocess: of the model.
+        teacher: that runs.
     """
+    model, preprocess = teacher.model, teacher.preprocess
     plain = untapped(model)
     found = {"model": f"{type(plain).__module__}.{type(plain).__qualname__}", "weights": weights_of(plain).hexdigest()}
     found["settings"] = _settings(plain)
+    found["precision"] = teacher.precision or "none"
     if isinstance(model, Tapped):
         found["taps"] = repr(model.taps)
     for modality, medium in preprocess.media.items():
@@ -64,7 +71,8 @@ def facts_of_teacher(part: str, model: nn.Module, preprocess: Preprocess) -> dic
         digest = hashlib.blake2b(digest_size=8)
         for text in PROBE:
             digest.update(repr(tokenize([text]).tolist()).encode())
-        found[f"tokenizer of {modality}"] = f"{_told(f'preprocess.{modality}', tokenize)} {digest.hexdigest()}"
+        told = re.sub(f"'{PLACE.pattern}'", "'...'", _told(f"preprocess.{modality}", tokenize))
+        found[f"tokenizer of {modality}"] = f"{told} {digest.hexdigest()}"
     return {f"teacher's {name}" if part == "teacher" else f"{part}'s {name}": fact for name, fact in found.items()}
 
 
@@ -101,13 +109,27 @@ def differences(stored: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
 
 
 def _settings(model: nn.Module) -> str:
-    """Return a digest of the numbers that a model's parts keep beside their tensors, such as a count of frames."""
+    """Return a digest of what a model's parts keep beside their tensors, such as a stride or how tokens are pooled."""
     digest = hashlib.blake2b(digest_size=8)
     for name, part in model.named_modules():
-        own = {key: value for key, value in vars(part).items() if not key.startswith("_") and key != "training"}
-        numbers = {key: value for key, value in own.items() if isinstance(value, bool | int | float)}
-        digest.update(f"{name} {type(part).__qualname__} {sorted(numbers.items())}\n".encode())
+        own = {key: value for key, value in vars(part).items() if not key.startswith("_") and key not in UNTOLD}
+        told = {key: _value(value) for key, value in own.items() if _is_told(value)}
+        digest.update(f"{name} {type(part).__qualname__} {sorted(told.items())}\n".encode("utf-8", "replace"))
     return digest.hexdigest()
+
+
+def _is_told(value: Any) -> bool:
+    """Whether a value is a number, a word that names no place or device, or several of these."""
+    if isinstance(value, tuple | list):
+        return bool(value) and all(each is None or _is_told(each) for each in value)
+    if isinstance(value, str):
+        return not (PLACE.fullmatch(value) or DEVICE.fullmatch(value) or ADDRESS.search(value))
+    return isinstance(value, bool | int | float)
+
+
+def _value(value: Any) -> Any:
+    """Return lists and the subclasses of tuples as plain tuples, which say the same of the same values."""
+    return tuple(map(_value, value)) if isinstance(value, tuple | list) else value
 
 
 def _version(package: str) -> str | None:

@@ -15,8 +15,7 @@ from kdmm.teachers.cache.data import CacheSource, Samples
 from kdmm.teachers.cache.facts import differences, facts_of_data, facts_of_teacher
 from kdmm.teachers.cache.files import file_checksum
 from kdmm.teachers.cache.finishing import MANIFEST
-from kdmm.teachers.cache.keys import TEXTS, text_key
-from kdmm.teachers.cache.requests import texts_of_sample
+from kdmm.teachers.cache.keys import TEXTS
 from kdmm.teachers.cache.store import Store
 from kdmm.teachers.teacher import Running
 from kdmm.views import stable_hash
@@ -82,27 +81,32 @@ def check_teacher(store: Store, teachers: Mapping[str, Running]) -> None:
         )
     here: dict[str, str] = {}
     for part, teacher in teachers.items():
-        here |= facts_of_teacher(part, teacher.model, teacher.preprocess)
+        here |= facts_of_teacher(part, teacher)
     _refuse(store, differences(store.facts, here))
 
 
 def check_views(store: Store, data: CacheSource, splits: Iterable[str]) -> None:
-    """Refuse training on views that the store does not have.
+    """Refuse training on views that the store has of no sample, or not of a source that is read from front to back.
 
     Raises:
         InputError: there are more of them, or a new one in every pass.
     """
-    has_media = any(each not in TEXTS for each in store.read)
-    if "train" in splits and has_media and (data.views is None or data.views > store.manifest["views"]):
+    if "train" not in splits or all(each in TEXTS for each in store.read):
+        return
+    written = [store, *store.added]
+    streams = data.everything("train").identities().items()
+    of_streams = [max(_views_of_stream(each, *stream) for each in written) for stream in streams]
+    most = min([max(int(each.manifest["views"]) for each in written), *of_streams])
+    if data.views is None or data.views > most:
         raise InputError(
             f"views: the DataModule has `views: {'null' if data.views is None else data.views}`, and the store "
-            f"{store.folder} has {store.manifest['views']}. Set `data.views` to as many, write more with `kdmm "
-            "cache`, or take kdmm.teachers.Hybrid."
+            f"{store.folder} has {most}. Set `data.views` to as many, write more with `kdmm cache`, or take "
+            "kdmm.teachers.Hybrid."
         )
 
 
-def check_samples(store: Store, data: CacheSource, splits: Iterable[str]) -> list[str]:
-    """Refuse samples that are called as the store's but have other media; return how many of each split lack.
+def check_samples(store: Store, data: CacheSource, splits: Iterable[str]) -> None:
+    """Refuse samples that are called as the store's but have other media.
 
     Args:
         store: that was written.
@@ -112,41 +116,29 @@ def check_samples(store: Store, data: CacheSource, splits: Iterable[str]) -> lis
     Raises:
         InputError: a sample or a source read from front to back is another; the message names it.
     """
-    absent = []
-    written = {name: each for name, each in store.tables.items() if all(read in TEXTS for read in each.reads)}
     for split in splits:
         if not data.has(split):
             continue
         known, samples = store.media(split), data.everything(split)
         _refuse(store, differences(_of_streams(store.streams(split)), _of_streams(samples.identities())))
-        count, lacking = 0, []
-        texts: dict[str, dict[int, tuple[str, ...]]] = {name: {} for name in written}
         for place in samples.walk(listed=True):
-            for name, table in written.items():
-                texts[name].update((text_key(*each), each) for each in texts_of_sample(place.sample, table.reads))
             if any(place.sample.has(each) for each in store.manifest["media"]):
-                count += 1
-                if _is_new(store, place, known, samples, split):
-                    lacking.append(place.name)
-        if lacking:
-            absent.append(f"{len(lacking)} of {count} {split} samples, such as {lacking[0]!r}")
-        for name, some in texts.items():
-            rows = written[name].find(torch.tensor(list(some), dtype=torch.long))
-            missing = [each for each, row in zip(some.values(), rows.tolist(), strict=True) if row < 0]
-            if missing:
-                absent.append(f"{len(missing)} of {len(some)} {split} texts, such as {missing[0][0]!r}")
-    return absent
+                _check_media(store, place, known, samples, split)
 
 
-def _is_new(store: Store, place: Any, known: Mapping[int, int], samples: Samples, split: str) -> bool:
-    """Whether a sample is not known; refuse one that is known with other media."""
+def _check_media(store: Store, place: Any, known: Mapping[int, int], samples: Samples, split: str) -> None:
+    """Refuse a sample that is known with other media."""
     media = known.get(stable_hash(place.name))
     if media is not None and media != stable_hash(samples.identity(place.sample, store.manifest["media"])):
         raise InputError(
             f"The store {store.folder} was not made for the {split} sample {place.name!r} ({place.sample.origin}): "
             f"it has another file, or its file has changed. Were the rows of a table without ids shuffled? {REMEDY}"
         )
-    return media is None
+
+
+def _views_of_stream(store: Store, name: str, identity: str) -> int:
+    """Return how many views a store, or an added one, has of a source that is read from front to back."""
+    return int(store.manifest["views"]) if store.streams("train").get(name) == identity else 0
 
 
 def _refuse(store: Store, differ: Sequence[str]) -> None:

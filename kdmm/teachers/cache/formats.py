@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kdmm.errors import InputError, nearest
 
-__all__ = ["DTYPES", "Format", "merged", "parse_format"]
+__all__ = ["DTYPES", "Format", "cosines", "merged", "parse_format"]
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 INT8 = "int8"
@@ -39,6 +39,20 @@ class Format(ABC):
     def bytes_of(self, shape: tuple[int, ...]) -> int:
         """Return how many bytes an answer of this shape takes."""
 
+    @property
+    def unheld(self) -> str:
+        """What cannot be kept, and what to do."""
+        return ""
+
+    def is_unheld(self, answers: Float[Tensor, "N ..."], again: Float[Tensor, "N ..."]) -> Bool[Tensor, ""]:
+        """Return whether a number has become infinite, or none.
+
+        Args:
+            answers: as they were.
+            again: as they are decoded.
+        """
+        return (torch.isfinite(answers) & ~torch.isfinite(again)).any()
+
     def losses(self, answers: Float[Tensor, "N ..."], again: Float[Tensor, "N ..."]) -> dict[str, Tensor]:
         """Return what was lost, each value with how several batches' are merged as the end of its name.
 
@@ -47,9 +61,8 @@ class Format(ABC):
             again: as they are decoded.
         """
         first, second = answers.flatten(1).double(), again.flatten(1).double()
-        cosine = torch.cosine_similarity(first, second, dim=1, eps=1e-30)
-        cosine = torch.where((first == second).all(1), 1.0, cosine)  # of zeros too
         finite = torch.isfinite(first) & torch.isfinite(second)
+        cosine = cosines(first, second)
         return {
             "difference_max": torch.where(finite, (first - second).abs(), 0.0).max(),
             "cosine_min": cosine.min(),
@@ -79,6 +92,12 @@ class Plain(Format):
         """Return 2 or 4 a number."""
         return math.prod(shape) * DTYPES[self.name].itemsize
 
+    @property
+    def unheld(self) -> str:
+        """What is beyond the type's largest number."""
+        wider = "bfloat16 or float32" if self.name == "float16" else "float32"
+        return f"numbers beyond {torch.finfo(DTYPES[self.name]).max:g}, which {self.name} cannot hold. Take {wider}."
+
 
 @dataclass(frozen=True)
 class Int8(Format):
@@ -103,6 +122,15 @@ class Int8(Format):
     def bytes_of(self, shape: tuple[int, ...]) -> int:
         """Return one a number and four a vector."""
         return math.prod(shape) + 4 * math.prod(shape[:1] if len(shape) > 1 else ())
+
+    @property
+    def unheld(self) -> str:
+        """What has no scale."""
+        return "numbers that are not finite, which int8 cannot hold. Take bfloat16 or float32."
+
+    def is_unheld(self, answers: Float[Tensor, "N ..."], again: Float[Tensor, "N ..."]) -> Bool[Tensor, ""]:
+        """Return whether a number is infinite, or none: its whole vector is then lost."""
+        return (~torch.isfinite(again)).any()
 
 
 @dataclass(frozen=True)
@@ -180,6 +208,15 @@ def parse_format(written: str) -> Format:
         f"format: {written!r} given; accepted: {', '.join(known)}, top<k> such as top16, and top<k>@<temperature>."
         + nearest(written, known)
     )
+
+
+def cosines(first: Float[Tensor, "N D"], second: Float[Tensor, "N D"]) -> Float[Tensor, "N"]:
+    """Return the cosine of each pair of rows over the numbers that are finite in both; 1 of equal rows, zeros too."""
+    finite = torch.isfinite(first) & torch.isfinite(second)
+    found = torch.cosine_similarity(
+        torch.where(finite, first, 0.0).double(), torch.where(finite, second, 0.0).double(), dim=1, eps=1e-30
+    )
+    return torch.where((first == second).all(1), 1.0, found)
 
 
 def merged(parts: list[tuple[int, Mapping[str, float]]]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from kdmm.teachers.cache.answering import columns_of, inputs_of
 from kdmm.teachers.cache.data import CacheSource
 from kdmm.teachers.cache.facts import facts_of_data, facts_of_teacher
 from kdmm.teachers.cache.keys import TEXTS, keys_of, text_key
+from kdmm.teachers.cache.precision import full_name
 from kdmm.teachers.cache.requests import Grid, texts_of
 from kdmm.teachers.cache.settings import Settings
 from kdmm.teachers.cache.table import Column
@@ -159,7 +160,7 @@ class Plan:
         facts: dict[str, str] = facts_of_data(data.facts, read)
         facts |= facts_of_samples(data, settings.splits, tuple(sorted(read)))
         for part, teacher in teachers.items():
-            facts |= facts_of_teacher(part, teacher.model, teacher.preprocess)
+            facts |= facts_of_teacher(part, teacher)
             found, scales[part], names = columns_of(part, teacher, data, settings)
             said |= names
             for reads, columns in found.items():
@@ -182,7 +183,7 @@ class Plan:
             "splits": ", ".join(own.splits),
             "batch size": str(own.batch_size),
             "rows of a shard": str(own.shard_rows),
-            "precision": own.precision,
+            "precision": full_name(own.precision),
             "ensemble": repr(dict(self.ensemble)),
             **{
                 f"format of {name}.{column.name}": column.format.name

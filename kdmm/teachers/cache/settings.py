@@ -23,7 +23,7 @@ class Settings:
         outputs: what is kept of what the teacher says; none: all of it.
         batch_size: pictures or sounds at a time, and eighths of the texts.
         shard_rows: answers of a file, about.
-        precision: that the teacher runs in, for the record.
+        precision: of the Trainer; what is added or verified later is answered in it, too.
     """
 
     splits: tuple[str, ...] = ("train", "val")

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from kdmm.errors import InputError
 from kdmm.teachers.cache.answering import answer, inputs_of
 from kdmm.teachers.cache.data import CacheSource
+from kdmm.teachers.cache.formats import cosines
 from kdmm.teachers.cache.keys import TEXTS, keys_of, text_key
+from kdmm.teachers.cache.precision import Step, under
 from kdmm.teachers.cache.requests import Request, texts_of
 from kdmm.teachers.cache.store import Store
 from kdmm.teachers.teacher import Running
@@ -48,7 +49,7 @@ class Verified:
 def verify(
     store: Store, teachers: Mapping[str, Running], data: CacheSource, count: int, seed: int = 0
 ) -> list[Verified]:
-    """Answer random entries of each table again.
+    """Answer random entries of each table again, in the precision that the store was written in.
 
     Args:
         store: that is verified.
@@ -62,6 +63,18 @@ def verify(
     """
     if count < 1:
         raise InputError(f"verify: {count} given; give at least 1 entry.")
+    with under(store.facts["precision"], teachers.values()) as step:
+        return _verified(store, teachers, data, count, seed, step)
+
+
+def _verified(
+    store: Store,
+    teachers: Mapping[str, Running],
+    data: CacheSource,
+    count: int,
+    seed: int,
+    step: Step,
+) -> list[Verified]:
     found: list[Verified] = []
     for name, told in store.manifest["tables"].items():
         table, teacher = store.tables[name], teachers[told["part"]]
@@ -72,7 +85,9 @@ def verify(
             rows = table.find(keys)
             if bool((rows < 0).any()):
                 raise InputError(f"The store {store.folder} lacks entries of the table {name}. Write it again.")
-            outputs, kept = answer(teacher, inputs), table.gather(rows)
+            with step.context():
+                outputs = answer(teacher, step.moved(inputs))
+            kept = table.gather(rows)
             for output in table.columns:
                 stored.setdefault(output, []).append(kept[output].cpu().flatten(1))
                 again.setdefault(output, []).append(outputs[output].float().cpu().flatten(1))
@@ -83,15 +98,10 @@ def verify(
 
 
 def _compared(output: str, kept_in: str, stored: list[Tensor], again: list[Tensor]) -> Verified:
-    cosines = torch.cat([_cosine(*pair) for pair in zip(stored, again, strict=True)])
+    found = torch.cat([cosines(*pair) for pair in zip(stored, again, strict=True)])
     difference = max(float((a - b).abs().nan_to_num(0.0).max()) for a, b in zip(stored, again, strict=True))
-    quantiles = torch.quantile(cosines, torch.tensor(QUANTILES, dtype=cosines.dtype)).tolist()
-    return Verified(output, kept_in, len(cosines), tuple(quantiles), difference)
-
-
-def _cosine(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, "N"]:
-    cosine = torch.cosine_similarity(a.double(), b.double(), dim=1, eps=1e-30)
-    return torch.where((a == b).all(1), 1.0, cosine)  # of zeros too
+    quantiles = torch.quantile(found, torch.tensor(QUANTILES, dtype=found.dtype)).tolist()
+    return Verified(output, kept_in, len(found), tuple(quantiles), difference)
 
 
 def _drawn(
@@ -104,7 +114,6 @@ def _drawn(
 ) -> Iterator[tuple[Tensor, dict[str, Any]]]:
     """Yield keys and what is read, an entry at a time: a batch would be filled up otherwise than the store's was."""
     preprocess, splits = teacher.preprocess.only(*reads), store.manifest["splits"]
-    device = next(teacher.model.parameters()).device
     if all(each in TEXTS for each in reads):
         texts = texts_of(data, splits, reads)
         for place in draw.permutation(len(texts))[:count]:
@@ -112,15 +121,13 @@ def _drawn(
             by_modality = zip([each for each in TEXTS if each in reads], row, strict=True)
             yield (
                 torch.tensor([text_key(*row)]),
-                {each: preprocess.written[each]([text]).to(device) for each, text in by_modality},
+                {each: preprocess.written[each]([text]) for each, text in by_modality},
             )
         return
     for split, requests in _requests(store, data, splits, reads, count, draw).items():
         for batch in data.everything(split).batches(requests, preprocess):
             if batch is not None:
-                inputs = inputs_of(batch, preprocess)
-                moved = {name: x.to(device) if isinstance(x, Tensor) else x for name, x in inputs.items()}
-                yield keys_of(reads, batch, [True] * len(batch["id"])), moved
+                yield keys_of(reads, batch, [True] * len(batch["id"])), inputs_of(batch, preprocess)
 
 
 def _requests(

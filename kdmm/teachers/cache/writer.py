@@ -38,16 +38,26 @@ class Writer:
         plan: what it is to hold.
         teachers: that run, by their names in a batch.
         data: the DataModule that was planned for.
+        instead: what to do where the folder was begun with something else that is not to be gone on with.
     """
 
-    def __init__(self, folder: Path, plan: Plan, teachers: Mapping[str, Running], data: CacheSource) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        teachers: Mapping[str, Running],
+        data: CacheSource,
+        instead: str = "write another store",
+    ) -> None:
         self.folder = folder
         self.plan = plan
         self.teachers = dict(teachers)
         self.data = data
+        self.instead = instead
         self.shards = Shards(folder)
         self._answers: list[dict[str, Tensor]] = []
         self._lost: list[tuple[int, dict[str, dict[str, Tensor]]]] = []
+        self._unheld: list[dict[str, Tensor]] = []
         self._disk = ThreadPoolExecutor(max_workers=1)  # writes while the next shard is answered
         self._pending: Future[None] | None = None
 
@@ -64,7 +74,7 @@ class Writer:
             if differ:
                 raise InputError(
                     f"The store {self.folder} was begun with something else: {'; '.join(differ)}. Take what it was "
-                    "begun with, or write another store."
+                    f"begun with, or {self.instead}."
                 )
         elif any(self.folder.glob("*.safetensors")):
             raise InputError(f"The folder {self.folder} holds other files. Write the store to a folder of its own.")
@@ -125,12 +135,16 @@ class Writer:
         rows = {name: outputs[name].float() for name in table.columns}
         valid = {f"{VALID}{name}": outputs[f"{VALID}{name}"] for name in rows if f"{VALID}{name}" in outputs}
         kept = encoded({**rows, **valid}, table.columns)
-        self._lost.append((len(inputs[KEY]), {name: _lost(table.columns[name], x, kept) for name, x in rows.items()}))
+        again = {name: _decoded(column, kept) for name, column in table.columns.items()}
+        formats = {name: column.format for name, column in table.columns.items()}
+        losses = {name: each.losses(rows[name], again[name]) for name, each in formats.items()}
+        self._lost.append((len(inputs[KEY]), losses))
+        self._unheld.append({name: each.is_unheld(rows[name], again[name]) for name, each in formats.items()})
         self._answers.append({**kept, KEY: inputs[KEY]})
 
     def _write(self, table: TablePlan, file: str) -> None:
-        answers, lost = self._answers, self._lost
-        self._answers, self._lost = [], []
+        answers, lost, unheld = self._answers, self._lost, self._unheld
+        self._answers, self._lost, self._unheld = [], [], []
         names = answers[0] if answers else ()
         tensors = to_cpu({name: fitted([each[name] for each in answers]) for name in names})
         errors = {
@@ -139,7 +153,9 @@ class Writer:
             if lost
         }
         for name, column in table.columns.items():
-            _check(f"{table.name}.{name}", column, tensors)
+            if any(bool(each[name]) for each in unheld):
+                raise InputError(f"format of {table.name}.{name}: the teacher gives {column.format.unheld}")
+            _check_valid(f"{table.name}.{name}", column, tensors.get(f"{VALID}{name}"))
         if self._pending is not None:
             self._pending.result()
         self._pending = self._disk.submit(self._save, file, tensors, errors)
@@ -153,19 +169,13 @@ class Writer:
         return [shard for shard in own if not self.shards.is_there(shard.file)]
 
 
-def _lost(column: Column, answers: Tensor, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _decoded(column: Column, kept: Mapping[str, Tensor]) -> Tensor:
     own = {name.removeprefix(column.name): x for name, x in kept.items() if name.startswith(column.name)}
-    return column.format.losses(answers, column.format.decode(own))
+    return column.format.decode(own)
 
 
-def _check(name: str, column: Column, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse what would be read back as something else."""
-    kept, valid = tensors.get(column.name), tensors.get(f"{VALID}{column.name}")
-    if kept is not None and kept.dtype == torch.float16 and bool((kept == torch.inf).any()):
-        raise InputError(
-            f"format of {name}: the teacher gives numbers beyond 65504, which float16 cannot hold. Take bfloat16 or "
-            "float32."
-        )
+def _check_valid(name: str, column: Column, valid: Tensor | None) -> None:
+    """Refuse tokens that would be read back as others."""
     if column.ragged and valid is not None and not bool(valid[:, 0].all()):
         raise InputError(
             f"outputs: the tokenizer of {name} fills short texts up at their begin, so a token's place depends on the "

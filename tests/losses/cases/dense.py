@@ -10,7 +10,7 @@ from tests.oracles import dense as oracle
 
 LOGITS = {"logits": MAPS[0]["map"]}, {"logits": 2 * MAPS[1]["map"]}
 VALID = {"valid/logits": torch.arange(6 * 4 * 3).reshape(6, 4, 3) % 3 != 1}
-LABEL = {"label": torch.where(torch.arange(6 * 4 * 3).reshape(6, 4, 3) % 7 < 2, 255, 3)}
+LABEL = {"label_map": torch.where(torch.arange(6 * 4 * 3).reshape(6, 4, 3) % 7 < 2, 255, 3)}
 CLASSES = {"mask": torch.where(torch.arange(6 * 4 * 3).reshape(6, 4, 3) % 5 < 2, 255, randoms(5, 6, 4, 3).argsort(1))}
 LARGE = {"mask": torch.where(torch.arange(6 * 8 * 6).reshape(6, 8, 6) % 11 < 3, 255, 1)}
 
@@ -37,7 +37,7 @@ def follows(student, teacher, batch):
 
 def elsewhere(student, teacher, batch):
     """Other logits where the label says that a pixel does not count."""
-    off = (batch["label"] == 255)[:, None]
+    off = (batch["label_map"] == 255)[:, None]
     return *({k: torch.where(off, torch.nan, x) for k, x in each.items()} for each in (student, teacher)), batch
 
 
@@ -81,7 +81,7 @@ def cross_entropy_oracle(term, student, teacher, batch):
 
 
 def pixel_oracle(term, student, teacher, batch):
-    labels = LARGE["mask"][:, 1::2, 1::2] if term.label == "mask" else LABEL["label"]
+    labels = LARGE["mask"][:, 1::2, 1::2] if term.label == "mask" else LABEL["label_map"]
     ours = [oracle.bilinear(sample, 4, 3) for sample in student["logits"].tolist()]
     counts = (labels != 255).tolist() if term.label else torch.ones(6, 4, 3).tolist()
     return oracle.pixel_divergence(ours, teacher["logits"].tolist(), term.temperature, counts)

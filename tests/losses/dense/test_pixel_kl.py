@@ -36,7 +36,7 @@ def test_ignored_pixels_have_no_value_and_no_gradient():
     label = torch.zeros(B, H, W, dtype=torch.int64)
     label[:, :2] = 255
     student = {"logits": STUDENT.clone().requires_grad_()}
-    value = PixelKL()(student, OUTPUTS[1], {"label": label})
+    value = PixelKL()(student, OUTPUTS[1], {"label_map": label})
     value.backward()
     torch.testing.assert_close(value, pixel_divergence(STUDENT, TEACHER)[:, 2:].mean())
     assert (student["logits"].grad[:, :, :2] == 0).all()
@@ -48,14 +48,14 @@ def test_images_with_fewer_pixels_that_count_weigh_less():
     label[0] = 255
     label[1, 1:] = 255
     counts = label != 255
-    value = PixelKL()(*OUTPUTS, {"label": label})
+    value = PixelKL()(*OUTPUTS, {"label_map": label})
     torch.testing.assert_close(value, pixel_divergence(STUDENT, TEACHER)[counts].mean())
 
 
 @pytest.mark.parametrize("index", [255, 0])
 def test_with_every_pixel_ignored_it_is_0_with_gradients_of_0(index):
     student = {"logits": STUDENT.clone().requires_grad_()}
-    value = PixelKL(ignore_index=index)(student, OUTPUTS[1], {"label": torch.full((B, H, W), index)})
+    value = PixelKL(ignore_index=index)(student, OUTPUTS[1], {"label_map": torch.full((B, H, W), index)})
     value.backward()
     assert value == 0
     assert (student["logits"].grad == 0).all()
@@ -75,13 +75,13 @@ def test_logits_are_resized_and_not_probabilities():
 def test_of_labels_the_nearest_is_taken():
     label = torch.zeros(B, 2 * H, 2 * W, dtype=torch.int64)
     label[:, :H] = 255
-    value = PixelKL()(*OUTPUTS, {"label": label})
+    value = PixelKL()(*OUTPUTS, {"label_map": label})
     torch.testing.assert_close(value, pixel_divergence(STUDENT, TEACHER)[:, H // 2 :].mean())
 
 
 def test_a_missing_label_is_named():
-    with pytest.raises(InputError, match=r"no 'label', only labels.*Did you mean 'labels'"):
-        PixelKL()(*OUTPUTS, {"labels": torch.zeros(B, H, W)})
+    with pytest.raises(InputError, match=r"no 'label_map', only label_maps.*Did you mean 'label_maps'"):
+        PixelKL()(*OUTPUTS, {"label_maps": torch.zeros(B, H, W)})
 
 
 def test_other_classes_are_refused():

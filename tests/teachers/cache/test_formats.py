@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -70,6 +71,41 @@ def test_logits_of_places_are_kept_place_by_place():
 def test_a_tail_that_is_ruled_out_stays_so():
     x = torch.tensor([[2.0, 1.0, -math.inf, -math.inf]])
     assert again("top2", x).tolist() == x.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "refused"),
+    [
+        ("float16", [1.0, -1e5], "numbers beyond 65504, which float16 cannot hold. Take bfloat16 or float32."),
+        ("float16", [1.0, 1e5], "beyond 65504"),
+        ("float16", [1.0, -math.inf], None),
+        ("bfloat16", [1.0, -1e5], None),
+        ("bfloat16", [1.0, 3.4e38], "numbers beyond 3.38953e[+]38, which bfloat16 cannot hold. Take float32."),
+        ("float32", [math.inf, math.nan], None),
+        ("int8", [-1e5, -1e5], None),
+        ("int8", [1.0, -math.inf], "not finite, which int8 cannot hold. Take bfloat16 or float32."),
+        ("int8", [math.inf, math.inf], "not finite"),
+        ("int8", [1.0, math.nan], "not finite"),
+        ("top1", [1.0, -math.inf], None),
+        ("top1", [-math.inf, -math.inf], None),
+    ],
+)
+def test_what_a_format_cannot_hold_is_seen(name, numbers, refused):
+    x, form = torch.tensor([[0.5, 0.5], numbers]), parse_format(name)
+    found = form.decode(form.encode(x))
+    assert bool(form.is_unheld(x, found)) == (refused is not None)
+    if refused is None:
+        torch.testing.assert_close(found[:, :2], x, rtol=0.01, atol=0.1, equal_nan=True)
+    else:
+        assert re.search(refused, form.unheld)
+
+
+def test_infinite_numbers_that_are_kept_leave_the_cosine_of_the_others():
+    x = torch.tensor([[3.0, 4.0, -math.inf], [-math.inf, 0.0, 1.0]])
+    lost = parse_format("float16").losses(x, torch.tensor([[4.0, 3.0, -math.inf], [-math.inf, 0.0, 1.0]]))
+    assert {name: float(value) for name, value in lost.items()} == pytest.approx(
+        {"difference_max": 1.0, "cosine_min": 24 / 25, "cosine_mean": 49 / 50}
+    )
 
 
 def test_what_is_lost_is_measured():

@@ -1,6 +1,7 @@
 """A store refuses what it was not made for, and says what differs."""
 
 import json
+from importlib import metadata
 
 import pytest
 import torch
@@ -8,14 +9,15 @@ from torchvision.transforms import v2
 
 from kdmm.data import PairTable
 from kdmm.errors import InputError
-from kdmm.models import untapped
+from kdmm.models import Classifier, ConvImage, DualEncoder, TransformerText, untapped
 from kdmm.teachers import Cached, Frozen, Hybrid, MovingAverage, Precomputed
-from kdmm.teachers.cache.facts import facts_of_data
+from kdmm.teachers.cache.facts import facts_of_data, facts_of_teacher
 from kdmm.teachers.cache.files import write_json
 from kdmm.teachers.cache.finishing import own_checksum
 from kdmm.teachers.cache.members import members_of
 from kdmm.teachers.cache.settings import Settings
 from tests.data.files import Held, pairs, picture
+from tests.models.tiny_bert import write_tiny_bert
 from tests.teachers.cache import small
 from tests.teachers.cache.small import AUGMENT, data, held, teacher, two_towers, write, write_table, writer
 
@@ -108,6 +110,40 @@ def test_another_teacher_is_named(store):
     paused.model.frames = 3
     with pytest.raises(InputError, match=r"teacher's settings"):
         prepare(store, of=paused)
+    precise = Frozen(two_towers(), precision="bfloat16")
+    with pytest.raises(InputError, match=r"teacher's precision \(stored: none; here: bfloat16\)"):
+        prepare(store, of=precise)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("stride", (2, 2)), ("padding_mode", "reflect"), ("count", [3, None])])
+def test_a_part_with_another_setting_is_named(store, setting, value):
+    other = teacher()
+    setattr(other.model.towers.image.blocks[0][0], setting, value)
+    with pytest.raises(InputError, match=r"this: teacher's settings \(stored: \w+; here: \w+\)\. Write"):
+        prepare(store, of=other)
+
+
+def test_facts_do_not_depend_on_where_a_model_lies(tmp_path):
+    facts = []
+    for folder, weights, pooling in (("a", "a run", "mean"), ("b", "another", "mean"), ("b", "another", "cls")):
+        name = write_tiny_bert(tmp_path / folder / "bert", layers=1)
+        torch.manual_seed(1)
+        text = TransformerText(name, pooling)
+        model = DualEncoder(ConvImage([4], 8), text, 5, weights_from=weights, freeze=["text"] if folder == "b" else [])
+        model.device = f"cuda:{len(facts)}"
+        facts.append(facts_of_teacher("teacher", Frozen(model.eval())))
+    assert facts[0] == facts[1]
+    assert "'...', context_length=64" in facts[0]["teacher's tokenizer of text"]
+    assert {name for name, fact in facts[2].items() if fact != facts[1][name]} == {"teacher's settings"}
+
+
+def test_the_version_of_what_resizes_pictures_is_named(tmp_path, monkeypatch):
+    online = Frozen(Classifier(ConvImage([4], 8), 3).eval())
+    write(tmp_path, online, data(held()))
+    real = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "99.1" if name == "open_clip_torch" else real(name))
+    with pytest.raises(InputError, match=r"this: version of open_clip_torch \(stored: [\d.]+; here: 99.1\)\. Write"):
+        prepare(tmp_path)
 
 
 def test_another_augmentation_is_named(store):
@@ -186,6 +222,11 @@ def test_going_on_with_something_else_is_refused(tmp_path):
         writer(folder, teacher(5), data(held())).begin()
     with pytest.raises(InputError, match=r"begun with something else: .*samples of train"):
         writer(folder, teacher(), data({**held(), "pairs": Held(train=pairs(8), val=pairs(3, 30))})).begin()
+    with pytest.raises(InputError, match=r"something else: precision \(stored: 32-true; here: bf16-mixed\)\. Take"):
+        writer(folder, teacher(), data(held()), precision="bf16").begin()
+    writer(folder, teacher(), data(held()), precision="32").begin()
+    with pytest.raises(InputError, match=r"something else: teacher's precision \(stored: none; here: float32\)\. Take"):
+        writer(folder, Frozen(two_towers(), precision="float32"), data(held())).begin()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "model.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="holds other files"):
@@ -210,10 +251,11 @@ def test_what_cannot_be_kept_is_named(tmp_path):
         write(tmp_path / "twice", teacher(), data(twice), splits=("train", "val", "test"))
 
 
-def test_numbers_that_a_format_cannot_hold_are_named(tmp_path):
+@pytest.mark.parametrize("factor", [1e6, -1e6])
+def test_numbers_that_a_format_cannot_hold_are_named(tmp_path, factor):
     online = teacher(taps={"s1": {"module": "towers.image.blocks.1", "modality": "image"}})
     with torch.no_grad():
-        untapped(online.model).towers.image.blocks[1][1].weight *= 1e6
+        untapped(online.model).towers.image.blocks[1][1].weight *= factor
     with pytest.raises(InputError, match=r"format of teacher.image.s1: .*beyond 65504"):
         write(tmp_path, online, data(held()), formats={"": "float16"})
 

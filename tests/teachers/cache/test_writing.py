@@ -11,7 +11,10 @@ import torch
 
 from kdmm.distributed import all_reduce_sum, rank
 from kdmm.errors import InputError
+from kdmm.runs import caching
+from kdmm.runs.quiet import quiet
 from kdmm.teachers import Cached
+from kdmm.teachers.cache.settings import Settings
 from kdmm.teachers.cache.verifying import verify
 from tests import two_processes
 from tests.data.files import Held, pairs
@@ -107,6 +110,23 @@ def test_what_a_killed_writer_left_is_cleaned_up(tmp_path):
     assert files(tmp_path / "store") == files(tmp_path / "whole")
 
 
+def some_ranks_idle(folder):
+    """Write stores under Lightning, of which a rank has nothing to write; return what each rank is told of."""
+    os.environ |= {"LOCAL_RANK": str(rank()), "NODE_RANK": "0"}  # these processes are the ranks
+    trainer = {"accelerator": "cpu", "devices": 2, "strategy": "ddp", "enable_progress_bar": False}
+    sizes = []
+    for name, shard_rows, lost in (("one shard", 1000, ()), ("several", 8, ("train.00001", "train.00000"))):
+        how, here = Settings(formats={"": "float32"}, batch_size=4, shard_rows=shard_rows), folder / name
+        with quiet():
+            sizes.append(caching.write(teacher(), data(held()), here, how, trainer).size_bytes)
+            for each in lost:
+                if rank() == 0:
+                    (here / f"teacher.image.{each}.safetensors").unlink()
+                all_reduce_sum(torch.zeros(1))
+                caching.write(teacher(), data(held()), here, how, trainer)
+    return sizes
+
+
 def on_two_ranks():
     folder = Path(os.environ[FOLDER])
     source = data(held())
@@ -134,7 +154,8 @@ def on_two_ranks():
         refused = ""
     except InputError as error:
         refused = str(error)
-    return {"written": sorted(written), "added": added, "refused": refused}
+    idle = some_ranks_idle(folder.with_name("idle"))
+    return {"written": sorted(written), "added": added, "refused": refused, "idle": idle}
 
 
 def test_two_ranks_write_what_one_process_writes(tmp_path, monkeypatch):
@@ -157,6 +178,10 @@ def test_two_ranks_write_what_one_process_writes(tmp_path, monkeypatch):
     messages = sorted((first["refused"], second["refused"]))
     assert any(f"{damaged} is damaged" in each for each in messages)
     assert any("another process" in each for each in messages)
+    write(tmp_path / "one shard", teacher(), source, shard_rows=1000)
+    assert files(tmp_path / "idle" / "one shard") == files(tmp_path / "one shard")
+    assert files(tmp_path / "idle" / "several") == ours
+    assert first["idle"] == second["idle"]
 
 
 def test_random_entries_are_answered_again(tmp_path):

@@ -1,0 +1,91 @@
+"""What a store lacks is named before training."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from kdmm.errors import InputError
+from kdmm.teachers import Cached, Frozen
+from kdmm.teachers.cache.store import Store
+from tests.data.files import Held, pairs
+from tests.teachers.cache import small
+from tests.teachers.cache.small import data, held, teacher, write
+
+SPLITS = ("train", "val")
+FEW = {"pairs": Held(train=pairs(5, captions=2), val=pairs(3, 30)), "texts": held()["texts"]}
+
+
+def fill(store, source):
+    Cached(str(store), teacher(), fill="online").prepare(source, SPLITS)
+
+
+def prepare(store, source):
+    Cached(str(store)).prepare(source, SPLITS)
+
+
+def test_samples_that_were_added_with_fewer_views(tmp_path):
+    write(tmp_path, teacher(), data(FEW))
+    fill(tmp_path, data(held(), views=2))
+    prepare(tmp_path, data(held(), views=2))
+    prepare(tmp_path, data(FEW))
+    with pytest.raises(InputError, match=r"lacks 4 of 9 train samples, such as view 2 of 'pairs/s5'\. Add them"):
+        prepare(tmp_path, data(held()))
+
+
+@pytest.mark.parametrize("sources", [lambda folder: held(), small.shards])
+def test_views_that_were_added_of_everything(sources, tmp_path):
+    source, more = (data(sources(tmp_path / "data"), views=views) for views in (2, 3))
+    write(tmp_path / "store", teacher(), source)
+    with pytest.raises(InputError, match=r"`views: 3`, and the store .* has 2\. Set"):
+        prepare(tmp_path / "store", more)
+    fill(tmp_path / "store", more)
+    prepare(tmp_path / "store", more)
+
+
+def test_views_that_were_added_of_everything_but_shards(tmp_path):
+    sources = small.shards(tmp_path / "data")
+    write(tmp_path / "store", teacher(), data({**held(), **sources}, views=2))
+    fill(tmp_path / "store", data(held()))
+    prepare(tmp_path / "store", data(held()))
+    with pytest.raises(InputError, match=r"`views: 3`, and the store .* has 2\. Set"):
+        prepare(tmp_path / "store", data({**held(), **sources}))
+
+
+def test_a_new_caption_of_a_picture_that_is_read_with_it(tmp_path):
+    torch.manual_seed(1)
+    samples = [replace(each, captions=(f"a {each.id}",)) for each in pairs(4)]
+    write(tmp_path, Frozen(small.Pair("image").eval()), data(Held(train=samples, val=samples[:1])))
+    prepare(tmp_path, data(Held(train=samples, val=samples[:1])))
+    other = [*samples[:2], replace(samples[2], captions=("new",)), samples[3]]
+    with pytest.raises(InputError, match=r"lacks 1 of 4 train samples, such as 's2'\."):
+        prepare(tmp_path, data(Held(train=other, val=samples[:1])))
+    further = [*samples[:3], replace(samples[3], captions=(*samples[3].captions, "second"))]
+    source = data(Held(train=further, val=samples[:1]), views=3)
+    source.use({"student": small.Pair("image").preprocess})
+    drawn = {}
+    for epoch in range(3):
+        source.position(epoch, 0)
+        for batch in source.train_dataloader():
+            drawn |= dict(zip(zip(batch["id"], batch["view"], strict=True), batch["caption"], strict=True))
+    (first, *_) = (view for view in range(3) if drawn["s3", view] == "second")
+    with pytest.raises(InputError, match=rf"lacks 1 of 4 train samples, such as (view {first} of )?'s3'\."):
+        prepare(tmp_path, source)
+
+
+def test_an_interrupted_addition_of_other_data_is_named_with_what_to_do(tmp_path, monkeypatch):
+    write(tmp_path, teacher(), data(FEW))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("kdmm.teachers.cache.writer.finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fill(tmp_path, data(held()))
+    other = data({**held(), "pairs": Held(train=pairs(7, captions=2), val=pairs(3, 30))})
+    message = r"added-000 was begun with something else: .*, or delete the folder .*added-000: it holds an interrupted"
+    with pytest.raises(InputError, match=message):
+        fill(tmp_path, other)
+    fill(tmp_path, data(held()))  # with the same data it is gone on with
+    assert [len(each.tables["teacher.image"]) for each in Store(tmp_path).added] == [4 * 3]
