@@ -24,6 +24,8 @@ def small(role, *more):
         f"~module.{role}.source.trained_on.exclude",
         f"module.{role}.source.vocab_size=300",
         f"module.{role}.source.context_length=12",
+        f"module.{role}.network.scale_embedding=false",  # with the next one three steps' models write something
+        f"module.{role}.network.init_std=0.02",
         "module.optimization.schedule.warmup_steps=1",
         "trainer.max_steps=3",
         "trainer.check_val_every_n_epoch=1",
