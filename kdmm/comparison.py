@@ -80,18 +80,19 @@ def compare(
         overrides = plan.overrides(name, fold, run.ROOT)
         print(f"kdmm fit {row.config} {shlex.join(overrides)}", flush=True)
         done = runs[name, fold] = run.complete(row.config, overrides, allow=allow)
-        if row.generate is not None and not (done.dir / "generated-train.jsonl").is_file():
-            print(f"kdmm generate {done.dir}", flush=True)
-            run.generate(done.dir, allow=allow, **row.generate)
-        for metric in plan.metrics if row.compared else ():
-            if metric not in done.metrics:  # said before the next row is trained
+        for table, settings in row.generate.items():
+            if not (done.dir / table).is_file():
+                print(f"kdmm generate {done.dir} --output {done.dir / table}", flush=True)
+                run.generate(done.dir, output=done.dir / table, allow=allow, **settings)
+        for metric in plan.metrics:
+            if name in plan.measured(metric) and metric not in done.metrics:  # said before the next row is trained
                 raise InputError(
                     f"{series}: metrics: {done.dir} has no {metric!r}; it measured {', '.join(done.metrics)}."
                     f"{nearest(metric, done.metrics)}"
                 )
     compared = [name for name, row in plan.rows.items() if row.compared]
     values = {
-        metric: {name: {fold: runs[name, fold].metrics[metric] for fold in numbers} for name in compared}
+        metric: {name: {fold: runs[name, fold].metrics[metric] for fold in numbers} for name in plan.measured(metric)}
         for metric in plan.metrics
     }
     records = {name: runs[name, numbers[0]].record for name in compared}
@@ -99,8 +100,9 @@ def compare(
     tables = [_models(records, speeds or Speeds({}))]
     for metric, found in values.items():
         tables.append(against(f"{metric} in %, mean of {len(numbers)}", found, plan.baseline))
-        if plan.differences:
-            tables.append(differences(f"{metric}, further differences", found, plan.differences))
+        pairs = [pair for pair in plan.differences if found.keys() >= set(pair)]
+        if pairs:
+            tables.append(differences(f"{metric}, further differences", found, pairs))
     comparison = Comparison(tuple(tables), values, run.ROOT / plan.name)
     with atomic.writing(comparison.folder / TABLES) as partial:
         partial.write_text(comparison.to_markdown() + "\n", encoding="utf-8")

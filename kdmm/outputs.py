@@ -29,7 +29,8 @@ Batch: TypeAlias = Mapping[str, Any]
 """``id``: list of B str; ``view``: list of B int; ``caption``: list of B ``str | None``; ``caption_id``: (B,) int64,
 equal for equal captions; one mapping per model (``student``, ``teacher``) with what that model reads; labels if any.
 Of marked pictures also ``boxes``, ``box_classes`` and ``masks``: lists of B tensors (N, 4), (N,) and (N, H, W);
-``label_map``: (B, H, W) int64, 255 where unlabelled; ``marked``: (B,) bool; ``image_size``: (H, W), of all pictures."""
+``label_map``: (B, H, W) int64, 255 where unlabelled, if a source has maps; ``marked``: (B,) bool; ``image_size``:
+(H, W), of all pictures."""
 
 
 def read(outputs: Outputs, name: str, whose: str) -> Tensor:

@@ -19,15 +19,17 @@ from kdmm import targets
 from kdmm.analysis import Report, RunRecord
 from kdmm.analysis.record import FILE_NAME
 from kdmm.callbacks import Wandb
-from kdmm.data.source import SPLITS
+from kdmm.data.source import SPLITS, Split
 from kdmm.errors import InputError, nearest
 from kdmm.models import load_model, retapped, save_model, untapped, untapped_tree
 from kdmm.modules import TrainingModule
-from kdmm.runs import build, caching, folder, generation, planning, results, tuning
+from kdmm.runs import build, caching, folder, generation, results
 from kdmm.runs.caching import Verified, Written
 from kdmm.runs.generation import Generated
+from kdmm.runs.planning import plan
 from kdmm.runs.quiet import quiet
 from kdmm.runs.speed import measure_speed
+from kdmm.runs.tuning import tune
 from kdmm.teachers import model_file
 
 __all__ = [
@@ -158,8 +160,7 @@ def evaluate(
     Returns:
         The metrics by name; with a teacher, ``retention/<metric>`` too.
     """
-    if split not in MEASURED:
-        raise InputError(f"split: found {split!r}; accepted: {', '.join(MEASURED)}.{nearest(split, MEASURED)}")
+    _check_split(split, MEASURED)
     here = Path(run)
     path = model_file(here)
     settings = configuration.load(here / folder.CONFIG, overrides)
@@ -203,6 +204,7 @@ def generate(
     max_tokens: int | None = None,
     output: str | Path | None = None,
     batch_size: int = 64,
+    nearest: str | None = None,
     allow: Sequence[str] = (),
 ) -> Generated:
     """Let a finished run's model write about a data set, and keep its texts as a table.
@@ -210,6 +212,9 @@ def generate(
     What a teacher writes for sources alone is what its student learns by sequence-level distillation (Kim and Rush
     2016, https://arxiv.org/abs/1606.07947): :class:`kdmm.data.ParallelTable` reads the table with ``id: id`` and
     ``group: group``.
+
+    Of samples with texts of their own, those that the beams found may be searched for the one nearest to these
+    (``nearest``): sequence-level interpolation in the same paper.
 
     Args:
         run: the run's folder.
@@ -220,13 +225,14 @@ def generate(
         max_tokens: the most that are written for a sample; ``None``: as many as the model was trained to read.
         output: a ``.jsonl`` file; ``None``: ``generated-<split>.jsonl`` in the run's folder.
         batch_size: samples at a time.
+        nearest: ``bleu`` or ``chrf``, by which, of the beams' texts, the nearest to a sample's own is kept;
+            ``None``, or where a sample has none: the likeliest.
         allow: packages of your own that the run's configuration may build from.
 
     Raises:
         InputError: the model does not write, the data have no such split, or the file exists.
     """
-    if split not in SPLITS:
-        raise InputError(f"split: found {split!r}; accepted: {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
+    _check_split(split, SPLITS)
     here = Path(run)
     path = model_file(here)
     place = generation.free_path(here / f"generated-{split}.jsonl" if output is None else Path(output))
@@ -235,46 +241,10 @@ def generate(
         model = load_model(path, allow=tuple(allow))
         if settings.trainer.get("accelerator", "auto") != "cpu" and torch.accelerator.is_available():
             model.to(torch.accelerator.current_accelerator())
-        samples = generation.samples_of(targets.build(settings.data, allow=tuple(allow), path="data"), split)
-        return generation.write_table(model, samples, place, beams, max_tokens, batch_size)
-
-
-def plan(
-    config: str | Path, overrides: Sequence[str] = (), *, steps: int = 20, allow: Sequence[str] = ()
-) -> planning.Plan:
-    """Say what an experiment will cost, from one batch, beside some steps that are measured; nothing is written.
-
-    Args:
-        config: the YAML file of a distillation.
-        overrides: ``key=value`` strings that change single settings.
-        steps: to be measured, with the teacher running and with its answers at hand.
-        allow: packages of your own that the configuration may build from.
-
-    Raises:
-        InputError: the experiment distils nothing.
-    """
-    settings = configuration.load(config, overrides, tuple(allow))
-    with quiet():
-        return planning.plan_of(settings, steps, tuple(allow))
-
-
-def tune(
-    config: str | Path, overrides: Sequence[str] = (), *, steps: int = 20, allow: Sequence[str] = ()
-) -> tuning.Tuning:
-    """Measure how fast an experiment trains with each number of workers and threads; no run is written.
-
-    Args:
-        config: its YAML file.
-        overrides: ``key=value`` strings that change single settings.
-        steps: to be measured of each.
-        allow: packages of your own that the configuration may build from.
-
-    Raises:
-        InputError: the experiment is wrong.
-    """
-    settings = configuration.load(config, overrides, tuple(allow))
-    with quiet():
-        return tuning.tuning_of(settings, steps, tuple(allow))
+        samples = generation.samples_of(
+            targets.build(settings.data, allow=tuple(allow), path="data"), cast(Split, split)
+        )
+        return generation.write_table(model, samples, place, beams, max_tokens, batch_size, nearest)
 
 
 def cache(
@@ -355,7 +325,7 @@ def verify(
 
 
 def complete(config: str | Path, overrides: Sequence[str] = (), *, allow: Sequence[str] = ()) -> Run:
-    """Bring one experiment to its end: trained, and measured on its test split. What is done is not done again.
+    """Bring one experiment to its end: trained, and measured on its test split if it has one. What is done stays done.
 
     For series of experiments: a script of such calls that was interrupted goes on where it was when it is run again.
 
@@ -372,7 +342,8 @@ def complete(config: str | Path, overrides: Sequence[str] = (), *, allow: Sequen
     begun = folder.begun(here, settings)
     if not (here / FILE_NAME).is_file():
         fit(config, overrides, resume=begun, allow=allow)
-    if RunRecord.read(here).split != "test":
+    tested = RunRecord.read(here).split == "test"
+    if not tested and targets.build(settings.data, allow=tuple(allow), path="data").has("test"):
         evaluate(here, allow=allow)
     return Run(here)
 
@@ -395,3 +366,8 @@ def report(
     if output is not None:
         Path(output).write_text(table.to_markdown() + "\n", encoding="utf-8")
     return table
+
+
+def _check_split(split: str, accepted: Sequence[str]) -> None:
+    if split not in accepted:
+        raise InputError(f"split: found {split!r}; accepted: {', '.join(accepted)}.{nearest(split, accepted)}")

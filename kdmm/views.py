@@ -10,10 +10,12 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["EVAL_VIEW", "preserved_randomness", "seed_view", "seeded", "stable_hash"]
+__all__ = ["EVAL_VIEW", "MIXED_VIEW", "preserved_randomness", "seed_view", "seeded", "stable_hash"]
 
 EVAL_VIEW = -1
 """The view without augmentation."""
+MIXED_VIEW = -2
+"""Stands for the view of a medium that was mixed with another: no answer to it can be stored."""
 
 SEPARATOR = "\x1f"  # the unit separator, which neither ids nor numbers hold
 

@@ -1,5 +1,6 @@
 """The shipped captioning experiments, made small: real pictures, the real YAML files, every row of the series."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -61,6 +62,22 @@ def test_teacher_its_captions_and_its_students(teacher):
     assert found["test/cider_d"] == pytest.approx(sum(values) / len(values), abs=1e-6)
 
 
+def test_the_row_with_layers_follows_states_and_attention_of_a_teacher_trained_without_them(teacher):
+    kdmm.generate(teacher.dir, beams=2, max_tokens=5)
+    row = Series.read(CAPTIONING / "series.yaml").rows["pairs, sequence and word level, layers"]
+    layers = [each for each in row.overrides if "<" not in each]
+    assert len(layers) == 4
+    sizes = ["data.batch_size={pairs: 4, taught: 8}", "trainer.log_every_n_steps=1", "~module.metrics.beam"]
+    student = kdmm.fit(row.config, small("student", *sizes, *layers))
+    with (student.dir / "metrics.csv").open() as file:
+        logged = [line for line in csv.DictReader(file) if line["train/loss"]]
+    parts = ("hard", "word", "states", "attention")
+    for line in logged:
+        values = [float(line[f"train/{part}"]) for part in parts]
+        assert min(values) > 0
+        assert float(line["train/loss"]) == pytest.approx(sum(values), rel=1e-5)
+
+
 def test_the_student_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = kdmm.fit(CAPTIONING / "alone.yaml", small("student", "data.batch_size.pairs=4"))
@@ -85,6 +102,8 @@ def test_each_row_of_the_series_has_its_own_captions_and_judge():
             assert sum(sizes.values()) == 48
             assert sizes.keys() == sources.keys()
             assert ("taught" in sources) == ("sequence" in name)
-            assert ("word" in made.module["objective"]["terms"]) == ("word" in name)
+            terms = made.module["objective"]["terms"]
+            assert ("word" in terms) == ("word" in name)
+            assert ({"states", "attention"} <= terms.keys()) == ("layers" in name)
             if "taught" in sources:
                 assert sources["taught"]["path"] == "runs/captioning/teacher-fold2/generated-train.jsonl"

@@ -98,6 +98,7 @@ NO_SETTINGS = {"resume": False, "overwrite": False, "allow": []}
                     "max_tokens": None,
                     "output": None,
                     "batch_size": 64,
+                    "nearest": None,
                     "allow": [],
                 },
             ),
@@ -105,7 +106,7 @@ NO_SETTINGS = {"resume": False, "overwrite": False, "allow": []}
         (
             [
                 *["generate", "runs/toy", "--split", "val", "--beams", "1", "data.batch_size=2", "--output", "a.jsonl"],
-                *["--data", STUDENT, "--max-tokens", "9", "--batch-size=3", "--allow", "one"],
+                *["--data", STUDENT, "--max-tokens", "9", "--batch-size=3", "--nearest", "chrf", "--allow", "one"],
             ],
             (
                 "generate",
@@ -118,6 +119,7 @@ NO_SETTINGS = {"resume": False, "overwrite": False, "allow": []}
                     "max_tokens": 9,
                     "output": "a.jsonl",
                     "batch_size": 3,
+                    "nearest": "chrf",
                     "allow": ["one"],
                 },
             ),

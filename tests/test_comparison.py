@@ -140,16 +140,21 @@ def test_a_metric_that_is_not_measured_is_said_after_the_first_run(series, count
 def test_what_a_row_writes_is_written_once(series, counted, monkeypatch):
     asked = []
 
-    def generate(run, *, allow, **settings):
-        asked.append((str(run), settings))
-        run.mkdir(parents=True)
-        (run / "generated-train.jsonl").write_text("{}\n")
+    def generate(run, *, output, allow, **settings):
+        asked.append((str(run), str(output), settings))
+        run.mkdir(parents=True, exist_ok=True)
+        output.write_text("{}\n")
 
     monkeypatch.setattr(comparison.run, "generate", generate)
-    series.write_text(SERIES.replace("teacher: {config", "teacher: {generate: {beams: 2}, config"))
-    for _ in range(2):
-        kdmm.compare(series, folds=[1])
-    assert asked == [("runs/few/teacher-fold1", {"beams": 2})]
+    for tables in ("{beams: 2}", "[{beams: 2}, {output: near.jsonl, beams: 3, nearest: bleu}]"):
+        series.write_text(SERIES.replace("teacher: {config", f"teacher: {{generate: {tables}, config"))
+        for _ in range(2):
+            kdmm.compare(series, folds=[1])
+    folder = "runs/few/teacher-fold1"
+    assert asked == [
+        (folder, f"{folder}/generated-train.jsonl", {"beams": 2}),
+        (folder, f"{folder}/near.jsonl", {"beams": 3, "nearest": "bleu"}),  # which leaves the other as it was
+    ]
 
 
 def test_of_one_fold_there_is_a_difference_without_an_interval(series, counted):
@@ -174,6 +179,23 @@ def test_further_differences_are_of_the_rows_that_are_named(series, counted):
     assert [row[0] for row in table.rows] == ["distilled minus teacher", "teacher minus small"]
     assert table.rows[0][1].startswith("+2.0 (+2.0 to +2.0)")  # names of runs that are two letters longer
     assert len(kdmm.compare(series, folds=[0, 1], rows=["small", "teacher"]).tables[-1].rows) == 1
+
+
+def test_a_row_that_does_not_measure_everything_says_by_what_it_is_compared(series, counted):
+    text = SERIES.replace("[test/top1]", "[test/top2, test/top1]") + "differences: [[distilled, small]]\n"
+    assert text.count("{config: ") == 3
+    series.write_text(text.replace("{config: ", "{metrics: [test/top1], config: "))
+    found = kdmm.compare(series, folds=[1])
+    assert {metric: list(rows) for metric, rows in found.values.items()} == {
+        "test/top2": [],
+        "test/top1": ["teacher", "small", "distilled"],
+    }
+    assert [table.title for table in found.tables[1:]] == [
+        "test/top2 in %, mean of 1", "test/top1 in %, mean of 1", "test/top1, further differences",
+    ]  # fmt: skip
+    series.write_text(text.replace("{config: ", "{metrics: [test/top1], config: ", 2))
+    with pytest.raises(InputError, match=r"few/distilled-fold1 has no 'test/top2'"):
+        kdmm.compare(series, folds=[1])
 
 
 def test_a_wrong_series_has_exit_status_2(series, capsys):

@@ -55,6 +55,9 @@ def test_teacher_its_texts_and_its_students(teacher):
         InputError, match=r"generated-train.jsonl exists. Remove it, or give another file with --output"
     ):
         kdmm.generate(teacher.dir)
+    few = Series.read(TRANSLATION / "series.yaml").rows["teacher"].generate["nearest-train.jsonl"]
+    near = kdmm.generate(teacher.dir, output="near.jsonl", max_tokens=5, **few)
+    assert near.texts + near.empty == len(samples)  # those without a translation are written about, too
     student = kdmm.fit(
         TRANSLATION / "student.yaml",
         small("student", "data.batch_size={pairs: 4, taught: 8}", "trainer.log_every_n_steps=1"),
@@ -99,7 +102,8 @@ def test_the_student_alone(tmp_path, monkeypatch):
 
 def test_rows_of_the_series_differ_in_texts_and_terms_and_all_read_their_own_fold():
     series = Series.read(TRANSLATION / "series.yaml")
-    assert len(series.rows) == 8
+    assert len(series.rows) == 10
+    tables = series.rows["teacher"].generate
     for row, fold in product(series.rows, (0, 2)):
         made = config.load(series.rows[row].config, series.overrides(row, fold, Path("runs")))
         role = "teacher" if row == "teacher" else "student"
@@ -107,6 +111,9 @@ def test_rows_of_the_series_differ_in_texts_and_terms_and_all_read_their_own_fol
         sources = made.data["sources"]
         assert ("taught" in sources) == ("sequence" in row)
         if "taught" in sources:
-            assert sources["taught"]["path"] == f"runs/translation/teacher-fold{fold}/generated-train.jsonl"
+            folder, table = sources["taught"]["path"].rsplit("/", 1)
+            assert folder == f"runs/translation/teacher-fold{fold}"
+            assert (tables[table].get("nearest") == "bleu") == ("interpolation" in row)
+            assert (table == "nearest-every-train.jsonl") == ("every" in row)
             assert made.data["batch_size"] == ({"pairs": 16, "taught": 48} if "pairs" in row else {"taught": 64})
         assert ("word" in made.module["objective"]["terms"]) == ("word" in row)

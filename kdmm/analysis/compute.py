@@ -59,10 +59,25 @@ def training_flops(model: nn.Module, batch_part: Mapping[str, Any]) -> int:
 
 @contextmanager
 def counting() -> Iterator[FlopCounterMode]:
-    """Count inside; attention is taken apart into its products, since fused CPU kernels are not counted."""
+    """Count inside; attention and recurrent layers are taken apart into their products: fused ones are not counted."""
     own = {torch.ops.aten.convolution_backward: _convolution_backward}
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=own) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping=own)
+    with sdpa_kernel(SDPBackend.MATH), _plain_recurrence(), counter:
         yield counter
+
+
+@contextmanager
+def _plain_recurrence() -> Iterator[None]:
+    """Keep oneDNN and cuDNN, which compute a recurrent layer as one operation, out of it."""
+    backends: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn]
+    before = [backend.enabled for backend in backends]
+    try:
+        for backend in backends:
+            backend.enabled = False
+        yield
+    finally:
+        for backend, enabled in zip(backends, before, strict=True):
+            backend.enabled = enabled
 
 
 def _convolution_backward(

@@ -1,4 +1,4 @@
-"""What one training step costs: operations, seconds and memory, found from a single batch."""
+"""What the parts of one training step cost: operations and seconds, found from a single batch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,9 +17,10 @@ from kdmm.losses import Objective
 from kdmm.outputs import Batch, Outputs
 from kdmm.views import preserved_randomness
 
-__all__ = ["ModelCost", "ObjectiveCost", "saved_bytes", "seconds_of"]
+__all__ = ["ModelCost", "ObjectiveCost", "seconds_of"]
 
-REPEATS = 3  # after one call that is not counted
+REPEATS = 2  # at least, after one call that is not counted
+LEAST_S = 0.5  # of all together: other work of the machine comes between calls that are short
 
 
 @dataclass(frozen=True)
@@ -29,33 +30,33 @@ class ModelCost:
     Args:
         parameters: all of them.
         trained: those that get a gradient.
-        forward_flops: of a forward pass, a multiply-add as two.
-        training_flops: of a forward and a backward pass.
-        forward_s: seconds of a forward pass.
-        parameter_bytes: of its tensors.
-        saved_bytes: what a forward pass keeps for its backward pass.
+        flops: of what it does for the batch, a multiply-add as two.
+        seconds: of the same.
     """
 
     parameters: int
     trained: int
-    forward_flops: int
-    training_flops: int
-    forward_s: float
-    parameter_bytes: int
-    saved_bytes: int
+    flops: int
+    seconds: float
 
     @classmethod
     def of_student(cls, model: nn.Module, part: Mapping[str, Any]) -> ModelCost:
-        """Count and time a model in training.
+        """Count and time a forward and a backward pass in training, of a copy: the model stays as it is.
 
         Args:
             model: any model with ``forward(part) -> Outputs``.
             part: its part of a batch.
         """
-        copied = copy.deepcopy(model).train()  # whose running statistics may change
-        saved = saved_bytes(lambda: copied(part))
-        training = training_flops(model, part)
-        return replace(cls.of_teacher([model], lambda: model(part)), training_flops=training, saved_bytes=saved)
+        copied = copy.deepcopy(model).train()
+
+        def both() -> None:
+            trained = [value.float().sum() for value in copied(part).values() if value.requires_grad]
+            if trained:
+                torch.autograd.backward(trained)
+
+        with torch.enable_grad():
+            seconds = seconds_of(both, _device([model]))
+        return cls(*_sizes([model]), training_flops(model, part), seconds)
 
     @classmethod
     def of_teacher(cls, models: Sequence[nn.Module], answer: Callable[[], Any]) -> ModelCost:
@@ -76,22 +77,7 @@ class ModelCost:
         finally:
             for model, mode in zip(models, modes, strict=True):
                 model.train(mode)
-        parameters = [parameter for model in models for parameter in model.parameters()]
-        state = [*parameters, *(buffer for model in models for buffer in model.buffers())]
-        return cls(
-            sum(parameter.numel() for parameter in parameters),
-            sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-            counter.get_total_flops(),
-            counter.get_total_flops(),
-            seconds,
-            sum(each.numel() * each.element_size() for each in state),
-            0,
-        )
-
-    @property
-    def training_s(self) -> float:
-        """Seconds of a forward and a backward pass, if the backward pass reaches as many operations a second."""
-        return self.forward_s * self.training_flops / max(self.forward_flops, 1)
+        return cls(*_sizes(models), counter.get_total_flops(), seconds)
 
 
 @dataclass(frozen=True)
@@ -101,25 +87,18 @@ class ObjectiveCost:
     Args:
         flops: matrix products and convolutions alone.
         seconds: of all that they do.
-        saved_bytes: kept between the two passes.
     """
 
     flops: int
     seconds: float
-    saved_bytes: int
 
     @classmethod
     def of(cls, objective: Objective, student: Outputs, teacher: Outputs, batch: Batch) -> ObjectiveCost:
         """Count and time an objective, of a copy whose state stays as it is."""
         copied = copy.deepcopy(objective)
 
-        def forward() -> Tensor:
-            own = {name: _leaf(each) for name, each in student.items()}
-            loss: Tensor = copied(own, teacher, batch)[0]
-            return loss
-
         def both() -> None:
-            loss = forward()
+            loss: Tensor = copied({name: _leaf(each) for name, each in student.items()}, teacher, batch)[0]
             if loss.requires_grad:
                 torch.autograd.backward([loss])
 
@@ -127,36 +106,20 @@ class ObjectiveCost:
         with preserved_randomness(), torch.enable_grad():
             with counting() as counter:
                 both()
-            return cls(counter.get_total_flops(), seconds_of(both, device), saved_bytes(forward))
+            return cls(counter.get_total_flops(), seconds_of(both, device))
 
 
 def seconds_of(call: Callable[[], Any], device: torch.device) -> float:
-    """Return the median seconds of a call."""
-    times = []
+    """Return the mean seconds of a call."""
+    times: list[float] = []
     with preserved_randomness():
-        for _ in range(1 + REPEATS):
+        while len(times) <= REPEATS or sum(times[1:]) < LEAST_S:
             began = time.perf_counter()
             call()
             if device.type != "cpu":
                 torch.accelerator.synchronize(device)
             times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])
-
-
-def saved_bytes(call: Callable[[], Any]) -> int:
-    """Return how many bytes autograd keeps for the backward pass of a call, each storage once; parameters apart."""
-    storages: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter):
-            storage = tensor.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with preserved_randomness(), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        kept = call()
-    del kept  # until here, so that no storage was used twice
-    return sum(storages.values())
+    return statistics.fmean(times[1:])
 
 
 def _leaf(tensor: Tensor) -> Tensor:
@@ -166,3 +129,9 @@ def _leaf(tensor: Tensor) -> Tensor:
 
 def _device(models: Sequence[nn.Module]) -> torch.device:
     return next((parameter.device for model in models for parameter in model.parameters()), torch.device("cpu"))
+
+
+def _sizes(models: Sequence[nn.Module]) -> tuple[int, int]:
+    parameters = [parameter for model in models for parameter in model.parameters()]
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    return sum(each.numel() for each in parameters), sum(each.numel() for each in trained)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kdmm.errors import InputError
 from kdmm.outputs import MODALITIES
+from kdmm.views import MIXED_VIEW
 
 __all__ = ["Mix"]
 
@@ -86,6 +87,7 @@ class Mix(pl.Callback):
             if id(medium) not in mixed:
                 mixed[id(medium)] = cut_mixed(medium, order, share, corner) if cuts else mixed_up(medium, order, share)
             part[self.modality] = mixed[id(medium)]
+            part["view"] = [MIXED_VIEW] * len(part["id"])  # answers to a sample's own view are none to this
         for label in self.labels:
             if label in batch:
                 partner = batch[label].clone()

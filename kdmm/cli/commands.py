@@ -46,7 +46,11 @@ def _check(options: argparse.Namespace) -> None:
     _use(options.allow)
     from kdmm.config import load
 
-    load(options.config, options.rest, options.allow)
+    settings = load(options.config, options.rest, options.allow)
+    if options.data:
+        from kdmm.runs.build import check_data
+
+        check_data(settings, tuple(options.allow))
     print(f"{options.config}: no problems")
 
 
@@ -135,6 +139,7 @@ def _generate(options: argparse.Namespace) -> None:
         max_tokens=options.max_tokens,
         output=options.output,
         batch_size=options.batch_size,
+        nearest=options.nearest,
         allow=options.allow,
     )
     console.print_table(("what", "count"), [("texts", str(done.texts)), ("empty, left out", str(done.empty))])
@@ -159,6 +164,11 @@ def _cache(options: argparse.Namespace) -> None:
                 for each in found
             ],
         )  # fmt: skip
+        if wrong := [f"{each.output} by {each.beyond:.2g}" for each in found if not each.holds]:
+            raise InputError(
+                "The store does not hold what the teacher says now. Beyond what the format loses, in parts of an "
+                f"answer's length, these are off: {', '.join(wrong)}. Write the store again with `kdmm cache`."
+            )
         return
     done = run.cache(
         options.config,

@@ -61,9 +61,10 @@ def make_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argume
     )
     evaluate.add_argument("--split", default="test", help="val or test (default: test)")
 
-    check = commands.add_parser("check", parents=[building, common], help="say what is wrong in a YAML; build nothing")
+    check = commands.add_parser("check", parents=[building, common], help="say what is wrong in a YAML; build no model")
     check.add_argument("config", metavar="CONFIG", help="the experiment's YAML")
     check.add_argument("rest", nargs="*", metavar="key=value", help="settings changed")
+    check.add_argument("--data", action="store_true", help="also read the data, as `kdmm fit` does before training")
 
     report = commands.add_parser("report", parents=[building, common], help="compare runs in a table")
     report.add_argument("run", metavar="RUN", help="a run's folder")
@@ -98,6 +99,9 @@ def make_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argume
     writing.add_argument("--data", metavar="CONFIG", help="a YAML whose `data` is read instead of the run's own")
     writing.add_argument("--split", default="train", help="train, val or test (default: train)")
     writing.add_argument("--beams", type=int, default=4, help="texts searched beside each other (default: 4)")
+    writing.add_argument(
+        "--nearest", metavar="bleu|chrf", help="keep, of the beams' texts, the nearest to the sample's own"
+    )
     writing.add_argument("--max-tokens", type=int, help="the most written for a sample (default: as the model reads)")
     writing.add_argument("--batch-size", type=int, default=64, help="samples at a time (default: 64)")
     writing.add_argument("--output", metavar="FILE.jsonl", help="default: generated-SPLIT.jsonl in the run's folder")
@@ -114,7 +118,9 @@ def make_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argume
     caching.add_argument("--splits", nargs="+", metavar="SPLIT", help="default: train, and val if there is one")
     caching.add_argument("--batch-size", type=int, default=64, help="samples at a time (default: 64)")
     caching.add_argument("--shard-rows", type=int, default=16384, help="answers of a file, about (default: 16384)")
-    caching.add_argument("--verify", type=int, metavar="N", help="write nothing: answer N entries a table again")
+    caching.add_argument(
+        "--verify", type=int, metavar="N", help="write nothing: compare N entries a table with new answers"
+    )
     return parser, commands.choices
 
 

@@ -9,6 +9,7 @@ from kdmm.data.clotho import Clotho
 from kdmm.data.coco_captions import CocoCaptions
 from kdmm.data.coco_detection import CocoDetection
 from kdmm.data.composite import Composite
+from kdmm.data.deep_forest import DeepForest
 from kdmm.data.digits import Digits
 from kdmm.data.domain_shift import DomainShift
 from kdmm.data.embedded import embedded
@@ -64,6 +65,7 @@ __all__ = [
     "CocoCaptions",
     "CocoDetection",
     "Composite",
+    "DeepForest",
     "Digits",
     "DomainShift",
     "Emoji",

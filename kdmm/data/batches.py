@@ -95,10 +95,11 @@ class BatchMaker(Dataset[dict[str, Any] | Failure]):
         ids, views, captions = [row.id for row in rows], [row.view for row in rows], [row.caption for row in rows]
         sources = [row.sample.source for row in rows]
         batch: dict[str, Any] = {"id": ids, "view": views, "caption": captions, "caption_id": self._caption_ids(rows)}
+        read = {"id": ids, "view": views, "caption": captions}
         if "source" in self.recipe.modalities:
-            batch["source"] = sources
+            batch["source"] = read["source_text"] = sources
         if self.recipe.canvas is not None:
-            batch |= _marked([row.marks for row in rows], self.recipe.canvas)
+            batch |= _marked([row.marks for row in rows], self.recipe.canvas, self.recipe.maps)
         if all(view == EVAL_VIEW for view in views):
             batch["captions"] = [row.sample.captions for row in rows]
         if self.recipe.bad_samples == "skip":
@@ -112,7 +113,7 @@ class BatchMaker(Dataset[dict[str, Any] | Failure]):
         media: dict[tuple[str, Any], Tensor] = {}  # models with equal preprocessing share the tensor
         texts: dict[tuple[str, TextPreprocess], Tensor] = {}
         for model, preprocess in self.recipe.preprocess.items():
-            batch[model] = {"id": ids, "view": views, "caption": captions, **flags}
+            batch[model] = {**read, **flags}
             for key in preprocess.media.items():
                 modality, transform = key
                 if bool(has[modality].any()):
@@ -160,17 +161,18 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor], seen: dict[int, 
     return value
 
 
-def _marked(marks: Sequence[Marks | None], canvas: tuple[int, int]) -> dict[str, Any]:
-    """Return the marks of a batch's pictures, and which of them anybody has marked."""
+def _marked(marks: Sequence[Marks | None], canvas: tuple[int, int], maps: bool) -> dict[str, Any]:
+    """Return the marks of a batch's pictures, with or without maps, and which pictures anybody has marked."""
     nothing = Marks.of_map(torch.full(canvas, UNLABELLED))
     each = [nothing if one is None else one for one in marks]
     found: dict[str, Any] = {
         "boxes": [one.boxes for one in each],
         "box_classes": [one.box_classes for one in each],
-        "label_map": torch.stack([_or(one.label_map, nothing.label_map) for one in each]),
         "marked": torch.tensor([one is not None for one in marks]),
         "image_size": canvas,
     }
+    if maps:
+        found["label_map"] = torch.stack([_or(one.label_map, nothing.label_map) for one in each])
     if any(one.masks is not None for one in each):
         found["masks"] = [_or(one.masks, torch.zeros(len(one.boxes), *canvas, dtype=torch.bool)) for one in each]
     return found

@@ -70,12 +70,24 @@ class SizedImage:
             InputError: it cannot be read, or has another size, so that its marks are elsewhere.
         """
         found = self.image.open()
-        if found.size != (self.width, self.height):
-            raise InputError(
-                f"the picture is {found.width} x {found.height} pixels, and its annotations are of one of "
-                f"{self.width} x {self.height}{turn_of(self.image, (self.width, self.height))}"
-            )
+        self._compare(found.size)
         return found
+
+    def check(self) -> None:
+        """Read the picture's head alone.
+
+        Raises:
+            InputError: as `open`.
+        """
+        self._compare(self.image.size())
+
+    def _compare(self, size: tuple[int, int]) -> None:
+        stated = self.width, self.height
+        if size != stated:
+            raise InputError(
+                f"the picture is {size[0]} x {size[1]} pixels, and its annotations are of one of {stated[0]} x "
+                f"{stated[1]}{turn_of(self.image, stated)}"
+            )
 
     def identity(self) -> str:
         """Return what changes when the picture does."""

@@ -17,7 +17,8 @@ __all__ = ["Captioned"]
 class Captioned(ChangedTraining):
     """Keeps the captions of a fraction of the train split's concepts; the other samples stay, without theirs.
 
-    A larger fraction keeps what a smaller one keeps. The val and test splits are the source's own.
+    They stay if anything else is known of them: a medium, or the text that is to be translated. A larger fraction keeps
+    what a smaller one keeps. The val and test splits are the source's own.
 
     Args:
         source: whose samples are taken. A sample without a group is a concept by itself.
@@ -54,5 +55,5 @@ class Captioned(ChangedTraining):
         return [
             sample if has else replace(sample, captions=())
             for sample, has in zip(samples, captioned, strict=True)
-            if (has and self.keep == "all") or (not has and sample.media)
+            if (has and self.keep == "all") or (not has and (sample.media or sample.source is not None))
         ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from kdmm.data.batches import BatchMaker, Failure
@@ -16,7 +18,8 @@ from kdmm.models.preprocess import Preprocess
 
 __all__ = ["Everything", "Place"]
 
-AT_ONCE = 64  # samples that are walked over together: those of a stream are in memory with their media's bytes
+AT_ONCE = 64  # samples that are walked over together: those behind URLs are in memory with their media's bytes
+READERS = 16  # threads, which wait for disks most of the time
 
 
 @dataclass(frozen=True)
@@ -67,39 +70,56 @@ class Everything:
     @property
     def counts(self) -> dict[str, int]:
         """How many positions each source has."""
-        return {name: len(feed) for name, feed in self.feeds.items()}
+        return {name: feed.reach for name, feed in self.feeds.items()}
 
-    def identities(self) -> dict[str, str]:
-        """Return what changes with the content of each source that is read from front to back."""
-        found = {name: feed.identity() for name, feed in self.feeds.items()}
-        return {name: each for name, each in found.items() if each is not None}
+    @property
+    def unlisted(self) -> list[str]:
+        """The sources whose samples are not known before they are read: shards behind URLs."""
+        return [name for name, feed in self.feeds.items() if feed.walk() is None]
 
-    def identity(self, sample: Sample, modalities: Sequence[str]) -> str:
-        """Return what changes when the sample's media do.
+    def identities(self) -> dict[str, dict[str, str]]:
+        """Return what changes with the content of each shard, by its name, of each source that has shards."""
+        return {name: feed.identities() for name, feed in self.feeds.items() if feed.shards}
+
+    def identified(self, modalities: Sequence[str]) -> Iterator[tuple[Place, str]]:
+        """Yield every sample of the sources without shards, with what changes when its media do.
+
+        Several threads read the files. A first start takes as long as the disk does; later ones look at a file's size
+        and times alone, 40,000 files a second.
 
         Args:
-            sample: the sample.
             modalities: whose media count.
         """
+        places = (each for name, feed in self.feeds.items() if not feed.shards for each in self._places(name, feed))
+        with ThreadPoolExecutor(READERS) as pool:
+            while window := list(islice(places, READERS * AT_ONCE)):
+                parts = [window[start : start + AT_ONCE] for start in range(0, len(window), AT_ONCE)]
+                found = pool.map(lambda part: [self._identity(each.sample, modalities) for each in part], parts)
+                for part, identities in zip(parts, found, strict=True):
+                    yield from zip(part, identities, strict=True)
+
+    def walk(self, listed: bool = False) -> Iterator[Place]:
+        """Yield every sample in order; one whose texts cannot be read is passed over.
+
+        The media of shards are there without their content: `batches` reads it.
+
+        Args:
+            listed: leave out the sources that are `unlisted`.
+        """
+        for source, feed in self.feeds.items():
+            if not (listed and feed.walk() is None):
+                yield from self._places(source, feed)
+
+    def _places(self, source: str, feed: Feed) -> Iterator[Place]:
+        known = feed.walk()
+        for row, sample in enumerate(_read(feed) if known is None else known):
+            if isinstance(sample, Sample):
+                yield Place(source, row, f"{source}/{sample.id}" if self._prefixed else sample.id, sample)
+
+    def _identity(self, sample: Sample, modalities: Sequence[str]) -> str:
         media = " ".join(f"{name} {ref.identity()}" for name, ref in sample.media.items() if name in modalities)
         marked = self.canvas is not None and sample.marks is not None and "image" in modalities
         return f"{media} marks {sample.marks.identity()}" if marked and sample.marks is not None else media
-
-    def walk(self, listed: bool = False) -> Iterator[Place]:
-        """Yield every sample in order, its media unread; one whose texts cannot be read is passed over.
-
-        Args:
-            listed: leave out the sources that are read from front to back.
-        """
-        for source, feed in self.feeds.items():
-            if listed and feed.identity() is not None:
-                continue
-            for start in range(0, len(feed), AT_ONCE):
-                rows = range(start, min(start + AT_ONCE, len(feed)))
-                for row, (sample, _) in zip(rows, feed.read(feed.evaluation_request(rows)), strict=True):
-                    if isinstance(sample, Sample):
-                        name = f"{source}/{sample.id}" if self._prefixed else sample.id
-                        yield Place(source, row, name, sample)
 
     def batches(
         self, requests: Sequence[tuple[str, Sequence[int], int]], preprocess: Preprocess
@@ -122,6 +142,13 @@ class Everything:
             yield from loader
         finally:
             loader.close()
+
+
+def _read(feed: Feed) -> Iterator[Sample | BadSample]:
+    """Read a feed from front to back."""
+    for start in range(0, len(feed), AT_ONCE):
+        rows = range(start, min(start + AT_ONCE, len(feed)))
+        yield from (sample for sample, _ in feed.read(feed.evaluation_request(rows)))
 
 
 class _Chosen(Feed):
@@ -190,5 +217,4 @@ class _Requested(Loader):
                     raise InputError(batch.message)
                 yield None
             else:
-                texts = {"source_text": batch["source"]} if "source" in batch else {}
-                yield {**batch, **batch.pop(MODEL), **texts}
+                yield {**batch, **batch.pop(MODEL)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -68,6 +68,8 @@ class Feed(ABC):
 
     depends_on_readers: ClassVar[bool] = False
     """Whether the order of the samples depends on the number of workers too."""
+    shards: Sequence[str] = ()
+    """Paths or URLs of what is read from front to back; none where the samples are a list."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
@@ -86,9 +88,18 @@ class Feed(ABC):
             InputError: the feed has none.
         """
 
-    def identity(self) -> str | None:
-        """Return what changes when the content does; ``None`` where each sample's media say so themselves."""
-        return None
+    @property
+    def reach(self) -> int:
+        """How many positions there are to look at, which may be more than a pass gives."""
+        return len(self)
+
+    def walk(self) -> Iterator[Sample | BadSample] | None:
+        """Yield every sample in order, the media of shards without their content; ``None``: they are not known."""
+        return iter(self.samples)
+
+    def identities(self) -> dict[str, str]:
+        """Return what changes when the content of each shard does, by its name."""
+        return {}
 
     @abstractmethod
     def describe(self) -> dict[str, int]:

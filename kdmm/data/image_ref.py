@@ -82,8 +82,9 @@ class ImageRef:
                 raise InputError(f"the image is broken: {reason}") from error
 
     def identity(self) -> str:
-        """Return what changes when the image does: its path, size and time of change, or its bytes' hash."""
-        return identity_of(self.path, self.data)
+        """Return what changes when the image does: its file or bytes, and what shows through it."""
+        whole = identity_of(self.path, self.data)
+        return whole if self.background == WHITE else f"{whole} {self.background}"
 
 
 def as_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:

@@ -69,7 +69,7 @@ class MaskRef:
         return Marks.of_map(torch.from_numpy(numbers.astype(np.int64)))
 
     def identity(self) -> str:
-        """Return what changes when the mask does: its path, size and time of change."""
+        """Return what changes when the mask does: its file."""
         return identity_of(self.path, None)
 
     def _numbers(self) -> NDArray[Any]:
@@ -155,8 +155,8 @@ class MaskFolder(Source):
 
     @property
     def classes(self) -> Mapping[str, tuple[str, ...]]:
-        """The names of the ``label_map``."""
-        return {"label_map": self._classes}
+        """The names of the ``label_map``, where there are masks."""
+        return {} if self.masks is None else {"label_map": self._classes}
 
     def read(self, split: Split) -> list[Sample]:
         """Find the pictures of a split and their masks, and look at each mask if that is asked for."""

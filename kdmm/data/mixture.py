@@ -62,6 +62,11 @@ class Mixture:
         """Return whether the first source has a split."""
         return split in self.sources[self.first].splits
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether a source has a map of classes for some of its pictures."""
+        return any("label_map" in source.classes for source in self.sources.values())
+
     def texts(self, splits: Iterable[Split]) -> list[str]:
         """Return every caption of these splits once, in a fixed order.
 
@@ -100,7 +105,7 @@ class Mixture:
         }
 
     def fingerprint(self, augment: Mapping[str, Sequence[Transform]], canvas: tuple[int, int] | None = None) -> str:
-        """Return what names everything that decides a view: files (path, size, time), augmentation, versions."""
+        """Return what names everything that decides a view: the files' content, augmentation, versions."""
         digest = hashlib.blake2b(digest_size=16)
         facts = [
             {modality: [repr(each) for each in transforms] for modality, transforms in augment.items()},
@@ -113,11 +118,11 @@ class Mixture:
         for split in SPLITS:
             for name in self.names(split):
                 if split in self.sources[name].splits:
-                    stream = self.feed(name, split).identity()
-                    if stream is not None:
-                        digest.update(f"{split} {name} {stream}\n".encode())
+                    feed = self.feed(name, split)
+                    if feed.shards:
+                        digest.update(f"{split} {name} {feed.identities()}\n".encode())
                         continue
-                    for sample in self.feed(name, split).samples:
+                    for sample in feed.samples:
                         media = " ".join(f"{modality} {ref.identity()}" for modality, ref in sample.media.items())
                         if canvas is not None and sample.marks is not None:  # a transform may look at them
                             media += f" marks {sample.marks.identity()}"

@@ -58,7 +58,8 @@ class MultimodalDataModule(pl.LightningDataModule):
         remember: keep the preprocessed media of all ``views`` in memory, once they are made; each worker keeps its
             own.
         canvas: (height, width) in pixels that every picture is resized to after the augmentation, with what is marked
-            in it. Without it, batches hold no boxes, masks or maps.
+            in it. Without it, batches hold no boxes, masks or maps; a ``label_map`` they hold where a source names its
+            classes (``Source.classes``).
         temperature: of the mixture: a source with n training samples gets a share of the batch in proportion to
             ``n ** (1 / temperature)`` (Arivazhagan et al. 2019, https://arxiv.org/abs/1907.05019), one sample at least.
             1 mixes as the data are, a large number takes from all alike; ``null``: ``batch_size`` states it.
@@ -141,7 +142,8 @@ class MultimodalDataModule(pl.LightningDataModule):
         """Read the sources of a stage, so that what is wrong with them shows before anything else is begun.
 
         For ``fit`` they are all that there are, the test split's too: its faults should not show after the training.
-        Unless bad samples are skipped, the files that the models read must be there; none is opened.
+        Unless bad samples are skipped, the files that the models read must be there; none is opened, but for the heads
+        of pictures whose size an annotation file states.
 
         Args:
             stage: ``fit``, ``validate``, ``test`` or ``predict``.
@@ -258,7 +260,7 @@ class MultimodalDataModule(pl.LightningDataModule):
 
     @property
     def fingerprint(self) -> str:
-        """Names what decides every view: its files (path, size, time), the augmentation, versions."""
+        """Names what decides every view: the files' content, the augmentation, versions."""
         return self.mixture.fingerprint(self.augment, self.canvas)
 
     @property
@@ -335,7 +337,7 @@ class MultimodalDataModule(pl.LightningDataModule):
         if self.bad_samples == "stop" and split not in self._looked_at:
             models = self._preprocess
             read = self.modalities if models is None else {name for each in models.values() for name in each.media}
-            check_files((sample for feed in feeds if feed.identity() is None for sample in feed.samples), read)
+            check_files((sample for feed in feeds if not feed.shards for sample in feed.samples), read)
             self._looked_at.add(split)
 
     def _models(self) -> dict[str, Preprocess]:
@@ -362,6 +364,7 @@ class MultimodalDataModule(pl.LightningDataModule):
             every_caption,
             self.modalities,
             self.canvas,
+            self.canvas is not None and self.mixture.has_maps,
         )
         return BatchMaker(feeds, recipe, prefixed=len(self.mixture.sources) > 1)
 

@@ -27,9 +27,7 @@ class PascalVOC(BySplit):
 
     For VOC 2012, with its folder ``VOCdevkit/VOC2012``: ``annotations`` its ``Annotations``, ``images`` its
     ``JPEGImages``, ``lists`` ``{train: .../ImageSets/Main/train.txt, val: .../ImageSets/Main/val.txt}``. Other tools
-    write the same files: the package deepforest (Weinstein et al. 2020, https://doi.org/10.1111/2041-210X.13472, MIT)
-    carries four aerial pictures with 951 trees: ``pip install --no-deps deepforest`` and ``annotations:
-    package:deepforest/data``, ``first_pixel: 0``, ``tiles: 200``, ``rename: {Alive: Tree, Dead: Tree}``.
+    write the same files, such as those of :class:`kdmm.data.DeepForest`.
 
     Class names are under ``box_classes`` (`kdmm.data.ClassNames`). All files are read and checked before training.
 
@@ -99,10 +97,15 @@ class PascalVOC(BySplit):
             **({"bad_boxes_left_out": skipped} if skipped else {}),
         }
 
+    @property
+    def folder(self) -> Path:
+        """Where the XML files are."""
+        return Path(locate(str(self.annotations)))
+
     @cached_property
     def _listed(self) -> dict[Split, list[str]]:
         """The names of the pictures by split; without lists, all of them for training."""
-        folder = existing_folder(Path(locate(str(self.annotations))), SETTING)
+        folder = existing_folder(self.folder, SETTING)
         if self.lists is None:
             found = sorted(path.stem for path in folder.glob("*.xml"))
             if not found:
@@ -123,7 +126,7 @@ class PascalVOC(BySplit):
 
     @cached_property
     def _files(self) -> dict[str, VocFile]:
-        folder = Path(locate(str(self.annotations)))
+        folder = self.folder
         images = folder if self.images is None else existing_folder(Path(locate(str(self.images))), "PascalVOC.images")
         names = dict.fromkeys(name for listed in self._listed.values() for name in listed)
         return {

@@ -47,6 +47,7 @@ class Recipe:
         modalities: that a batch speaks of; a sample's others are not read.
         canvas: (height, width) that every picture and what is marked in it is resized to after the augmentation;
             ``None``: pictures keep their size, and none is marked.
+        maps: whether batches hold maps of classes, of which there are some.
     """
 
     preprocess: Mapping[str, Preprocess]
@@ -59,6 +60,7 @@ class Recipe:
     every_caption: bool = False
     modalities: tuple[str, ...] = MODALITIES
     canvas: tuple[int, int] | None = None
+    maps: bool = False
 
     def view(self, number: int) -> int:
         """Return the view of a pass."""

@@ -27,7 +27,7 @@ class MediaRef(Protocol):
         """
 
     def identity(self) -> str:
-        """Return what changes when its content does."""
+        """Return what changes when its content does, and is the same of the same content wherever that lies."""
 
 
 @dataclass(frozen=True)

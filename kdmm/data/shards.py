@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import json
 import os
 import re
 import tarfile
@@ -15,14 +16,21 @@ from typing import Any
 from braceexpand import braceexpand
 from webdataset import tariterators
 
+from kdmm.data.file_memory import remembered
 from kdmm.errors import InputError, nearest
 
-__all__ = ["count_samples", "expand", "read_shard"]
+__all__ = ["Entry", "count_samples", "expand", "index_of", "is_web", "read_shard"]
 
 SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 WEB = ("http", "https")
 END = bytes(1024)  # two blocks of zeros end a tar
 TIMEOUT_S = 60.0
+META = re.compile(r"__[^/]*__($|/)")  # names that WebDataset passes over
+TEXTS = ("txt", "json")
+LABEL_BYTES = 64  # a file that may hold a class number
+
+Entry = tuple[str, dict[str, str | int]]
+"""A sample of a shard: its key, and for each of its files, by ending, the text if it is one, else the size in bytes."""
 
 
 def expand(urls: str | Sequence[str], setting: str) -> list[str]:
@@ -46,7 +54,7 @@ def expand(urls: str | Sequence[str], setting: str) -> list[str]:
                 f"{setting}: {shard!r} is refused: shards are paths, http:// or https:// URLs. `{found[1]}:` is not "
                 "read, since WebDataset starts programs for such URLs."
             )
-        if not _is_web(shard) and not Path(shard).is_file():
+        if not is_web(shard) and not Path(shard).is_file():
             folder = Path(shard).parent
             near = [other.name for other in folder.iterdir()] if folder.is_dir() else []
             raise InputError(f"{setting}: there is no shard {shard!r}.{nearest(Path(shard).name, near)}")
@@ -71,15 +79,41 @@ def read_shard(shard: str) -> Iterator[dict[str, Any]]:
         ) from error
 
 
+def index_of(shard: str) -> list[Entry]:
+    """Return what a local shard holds. Pictures and sounds are passed over, and what was found is remembered.
+
+    Raises:
+        InputError: the shard cannot be opened, is no tar or is cut off.
+    """
+    found = json.loads(remembered(shard, "samples", lambda: json.dumps(list(_entries(shard)))))
+    return [(key, files) for key, files in found]
+
+
 def count_samples(shard: str) -> int:
-    """Count the samples of a local shard by its headers alone."""
+    """Count the samples of a local shard, as `index_of` finds them."""
+    return int(remembered(shard, "count", lambda: str(len(index_of(shard)))))
+
+
+def _entries(shard: str) -> Iterator[Entry]:
     try:
         with _open(shard) as stream, tarfile.open(fileobj=stream) as tar:
-            keys = [tariterators.base_plus_ext(member.name)[0] for member in tar if member.isreg()]
-    except (tarfile.TarError, EOFError, OSError) as error:
+            for found in tariterators.group_by_keys(_files(shard, tar)):
+                yield found.pop("__key__"), {ending: x for ending, x in found.items() if ending != "__url__"}
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise InputError(f"The shard {shard!r} cannot be read: {_first_line(error)}.") from error
-    named = [key for key in keys if key is not None]
-    return sum(1 for n, key in enumerate(named) if n == 0 or key != named[n - 1])
+
+
+def _files(shard: str, tar: tarfile.TarFile) -> Iterator[dict[str, Any]]:
+    """Yield the files of a shard as WebDataset does, but for the content of those that are no texts."""
+    for member in tar:
+        if member.isreg() and not META.match(member.name):
+            ending = (tariterators.base_plus_ext(member.name)[1] or "").lower()
+            content: str | int = member.size
+            if ending in TEXTS or member.size <= LABEL_BYTES:
+                file = tar.extractfile(member)
+                assert file is not None
+                content = file.read().decode("utf-8", "surrogateescape")
+            yield {"fname": member.name, "data": content, "__url__": shard}
 
 
 def _braces(pattern: str, setting: str) -> list[str]:
@@ -89,12 +123,13 @@ def _braces(pattern: str, setting: str) -> list[str]:
         raise InputError(f"{setting}: the braces of {pattern!r} do not match.") from error
 
 
-def _is_web(shard: str) -> bool:
+def is_web(shard: str) -> bool:
+    """Return whether a shard is behind a URL."""
     return shard.lower().startswith(("http://", "https://"))
 
 
 def _open(shard: str) -> io.BufferedIOBase:
-    if _is_web(shard):
+    if is_web(shard):
         response = urllib.request.urlopen(shard, timeout=TIMEOUT_S)
         length = response.headers.get("Content-Length")
         return io.BufferedReader(_Counted(response, None if length is None else int(length)))

@@ -65,7 +65,10 @@ class Source(ABC):
 
     @property
     def classes(self) -> Mapping[str, tuple[str, ...]]:
-        """The names of the classes by label, in the order of their numbers; of a label that is not in it, none."""
+        """The names of the classes by label, in the order of their numbers; of a label that is not in it, none.
+
+        Batches hold a ``label_map`` if a source names the classes of one.
+        """
         return {}
 
     def class_names(self, label: str) -> tuple[str, ...]:

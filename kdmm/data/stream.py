@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice, takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
-from kdmm.data.audio_ref import AudioRef
-from kdmm.data.class_values import whole_number
-from kdmm.data.distinct import distinct
 from kdmm.data.feed import EVAL_PASS, Feed, Turn
-from kdmm.data.files import identity_of
-from kdmm.data.image_ref import ImageRef
+from kdmm.data.files import hash_bytes, identity_of
 from kdmm.data.sample import BadSample, Sample
-from kdmm.data.shards import read_shard
+from kdmm.data.shard_sample import sample_of
+from kdmm.data.shards import count_samples, index_of, is_web, read_shard
 from kdmm.errors import InputError
 from kdmm.views import stable_hash
 
 __all__ = ["Stream"]
-
-IMAGES = ("jpg", "jpeg", "png", "webp")
-SOUNDS = ("flac", "wav", "ogg", "mp3")
 
 
 @dataclass(frozen=True)
@@ -64,6 +58,7 @@ class Stream(Feed):
         shuffle: samples in the shuffle buffer.
         caption: the key of the caption in JSON files.
         labels: endings of files with class numbers, or keys in JSON files.
+        whole: whether later passes come to samples beyond ``total``, as in training.
     """
 
     depends_on_readers = True
@@ -77,6 +72,7 @@ class Stream(Feed):
         shuffle: int,
         caption: str,
         labels: Sequence[str] = (),
+        whole: bool = False,
     ) -> None:
         super().__init__(name, seed)
         self.shards = list(shards)
@@ -84,8 +80,8 @@ class Stream(Feed):
         self.shuffle = shuffle
         self.caption = caption
         self.labels = tuple(labels)
-        files = Counter(PurePosixPath(shard).name for shard in shards)
-        self.names = {shard: file if files[file := PurePosixPath(shard).name] == 1 else shard for shard in shards}
+        self.whole = whole
+        self.names = _names(shards)
         self._cursors: dict[tuple[int, int], _Cursor] = {}  # by (lane, lanes)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -103,9 +99,30 @@ class Stream(Feed):
             "to such a stream, too."
         )
 
-    def identity(self) -> str:
-        """Return the shards, those of files with their size and time, and the number of samples."""
-        return repr(([shard if "://" in shard else identity_of(shard, None) for shard in self.shards], self.total))
+    @property
+    def reach(self) -> int:
+        """How many samples the shards of training hold, where they are local; otherwise those of a pass."""
+        return self._held if self.whole and not self._is_remote else self.total
+
+    def walk(self) -> Iterator[Sample | BadSample] | None:
+        """Yield every sample in the order of the shards, its media without their bytes; ``None`` behind URLs.
+
+        Raises:
+            InputError: evaluation is to see more samples than there are.
+        """
+        return None if self._is_remote else self._walk()
+
+    def identities(self) -> dict[str, str]:
+        """Return what changes with the content of each shard, by its name; behind URLs nobody looks.
+
+        It is what `index_of` finds, so every name, size and text, and what :func:`kdmm.data.files.identity_of` tells of
+        the file.
+        """
+        found = {}
+        for shard in self.shards:
+            told = "" if is_web(shard) else f"{identity_of(shard, None)} {index_of(shard)}"
+            found[self.names[shard]] = hash_bytes(told.encode("utf-8", "surrogatepass"))
+        return found
 
     def describe(self) -> dict[str, int]:
         """Count samples and shards."""
@@ -142,6 +159,32 @@ class Stream(Feed):
         places = (divmod(at, request.length) for at in range(request.start, request.start + request.count))
         return [(self._sample(cursor.at(number, offset)), number) for number, offset in places]
 
+    @cached_property
+    def _is_remote(self) -> bool:
+        return any(map(is_web, self.shards))
+
+    @cached_property
+    def _held(self) -> int:
+        return sum(map(count_samples, self.shards))
+
+    def _walk(self) -> Iterator[Sample | BadSample]:
+        every = ((shard, *entry) for shard in self.shards for entry in index_of(shard))
+        count = 0
+        for shard, key, files in islice(every, self.reach):
+            texts = {ending: x.encode("utf-8", "surrogateescape") if isinstance(x, str) else b""
+                     for ending, x in files.items()}  # fmt: skip
+            yield self._sample({"__url__": shard, "__key__": key, **texts})
+            count += 1
+        if count < self.reach:
+            raise self.too_few(count)
+
+    def too_few(self, count: int) -> InputError:
+        """Return the error of shards that hold so many samples where more were stated."""
+        return InputError(
+            f"The shards of the source {self.name!r} hold {count} samples where {self.total} were stated. Correct "
+            "WebDataset.samples."
+        )
+
     def _cursor(self, lane: int, lanes: int) -> _Cursor:
         return self._cursors.setdefault((lane, lanes), _Cursor(self, lane, lanes))
 
@@ -150,7 +193,7 @@ class Stream(Feed):
         if number == EVAL_PASS:
             yield from (found for shard in self.shards for found in read_shard(shard))
             return
-        every = self.shards.copy()
+        every = list(self.shards)
         random.Random(stable_hash(self.seed, self.name, number)).shuffle(every)
         shards = every[lane::lanes]
         turn = 0
@@ -167,24 +210,7 @@ class Stream(Feed):
             turn += 1
 
     def _sample(self, found: Mapping[str, Any]) -> Sample | BadSample:
-        shard, key = found["__url__"], found["__key__"]
-        name, origin = f"{self.names[shard]}/{key}", f"{shard}, sample {key!r}"
-        try:
-            content = _object(found)
-            captions = _captions(found, content, self.caption)
-        except (ValueError, TypeError) as error:
-            return BadSample(name, origin, f"the caption cannot be read: {error}")
-        try:
-            labels = {label: _label(found, content, label) for label in self.labels}
-        except ValueError as error:
-            return BadSample(name, origin, str(error))
-        image = next((ImageRef(f"{key}.{ending}", found[ending]) for ending in IMAGES if ending in found), None)
-        audio = next((AudioRef(f"{key}.{ending}", found[ending]) for ending in SOUNDS if ending in found), None)
-        if image is None and audio is None and not captions:
-            endings = ", ".join(ending for ending in found if not ending.startswith("__"))
-            reason = f"there is neither an image nor a sound nor a caption, only files ending in {endings}"
-            return BadSample(name, origin, reason)
-        return Sample(name, image, captions, labels=labels, origin=origin, audio=audio)
+        return sample_of(found, self.names[found["__url__"]], self.caption, self.labels)
 
 
 class _Cursor:
@@ -208,10 +234,16 @@ class _Cursor:
             if self.offset > offset:
                 return found
         self.number = None
-        raise InputError(
-            f"The shards of the source {self.stream.name!r} hold {self.offset} samples where {self.stream.total} were "
-            "stated. Correct WebDataset.samples."
-        )
+        raise self.stream.too_few(self.offset)
+
+
+def _names(shards: Sequence[str]) -> dict[str, str]:
+    """Return what each shard is called in its samples' ids: its file, below the folders that tell equal ones apart."""
+    parts = {shard: PurePosixPath(shard).parts for shard in shards}
+    files = {each[-1] for each in parts.values()}
+    levels = zip(*(each[:-1] for each in parts.values()), strict=False)
+    shared = -1 if len(files) == len(parts) else len(list(takewhile(lambda level: len(set(level)) == 1, levels)))
+    return {shard: "/".join(each[shared:]) for shard, each in parts.items()}
 
 
 def _shuffled(samples: Iterator[dict[str, Any]], size: int, draw: random.Random) -> Iterator[dict[str, Any]]:
@@ -225,30 +257,3 @@ def _shuffled(samples: Iterator[dict[str, Any]], size: int, draw: random.Random)
             yield buffer.pop()
     draw.shuffle(buffer)
     yield from buffer
-
-
-def _object(found: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a sample's JSON file holds; nothing where there is none."""
-    content = json.loads(found.get("json", b"{}"))
-    if not isinstance(content, dict):
-        raise TypeError(f"the .json file holds no object but {type(content).__name__}")
-    return content
-
-
-def _captions(found: Mapping[str, Any], content: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    texts = [found["txt"].decode("utf-8")] if "txt" in found else []
-    value = content.get(key) or []
-    texts += value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"{key!r} is neither text nor a list of texts")
-    return distinct(texts)
-
-
-def _label(found: Mapping[str, Any], content: Mapping[str, Any], label: str) -> int:
-    value = found[label].decode("utf-8", "replace") if label in found else content.get(label)
-    if value is None:
-        raise ValueError(f"there is neither a file ending in .{label} nor a key {label!r} in a .json file")
-    number = whole_number(value)
-    if number is None:
-        raise ValueError(f"the label {label!r} is {value!r}; a class number, 0 or more, is needed")
-    return number

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from PIL import Image
 
-from kdmm.data.files import identity_of, open_file
+from kdmm.data.files import identity_of, open_file, state_of
 from kdmm.data.image_ref import WHITE, ImageRef
 from kdmm.errors import InputError
 
@@ -57,16 +57,17 @@ class SvgRef:
 
     def _drawn(self) -> ImageRef:
         open_file(self.path, None).close()
-        return ImageRef(self.path, _png(self.path, self.identity()), self.background)
+        return ImageRef(self.path, _png(self.path, state_of(self.path, None)), self.background)
 
     def identity(self) -> str:
-        """Return what changes when the drawing does: its path, size and time of change."""
-        return identity_of(self.path, None)
+        """Return what changes when the drawing does: its file, and what shows through it."""
+        whole = identity_of(self.path, None)
+        return whole if self.background == WHITE else f"{whole} {self.background}"
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _png(path: str, identity: str) -> bytes:
-    """Draw a file; ``identity`` tells its states apart."""
+def _png(path: str, state: str) -> bytes:
+    """Draw a file; ``state`` tells its states apart."""
     try:
         return bytes(_resvg().svg_to_bytes(svg_path=path, dpi=DPI, skip_system_fonts=True))
     except ValueError as error:

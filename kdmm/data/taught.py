@@ -10,6 +10,7 @@ from kdmm.data.changed import ChangedTraining
 from kdmm.data.distinct import distinct
 from kdmm.data.sample import Sample
 from kdmm.data.source import Source
+from kdmm.data.table_source import texts_in
 from kdmm.data.tables import read_table
 from kdmm.errors import InputError
 
@@ -21,9 +22,10 @@ class Taught(ChangedTraining):
 
     With a teacher's texts (``kdmm generate``) it is sequence-level distillation (Kim and Rush 2016, arXiv:1606.07947);
     the samples need no texts themselves, so a student learns from sources or pictures that nobody has written about. A
-    training sample that the table lacks is left out. The val and test splits are the source's own. With a captioner's
-    texts beside people's captions, of which each view shows one, it is a part of data set reinforcement (Vasu et al.
-    2024, arXiv:2311.17049).
+    training sample that the table lacks is left out. The val and test splits are the source's own. Several texts of a
+    sample, such as a teacher's n best, are several rows with its id, or a list in one (JSONL, Parquet); each view shows
+    one of them. With a captioner's texts beside people's captions it is a part of data set reinforcement (Vasu et al.
+    2024, arXiv:2311.17049). Shards hold such texts themselves, as a list of captions (:class:`kdmm.data.WebDataset`).
 
     Args:
         source: whose samples are taken.
@@ -33,7 +35,7 @@ class Taught(ChangedTraining):
         beside: keeps the samples' own texts too, and those samples that the table lacks.
 
     Raises:
-        InputError: the table names an id twice or lacks a text, or it is about none of the samples.
+        InputError: the table lacks a text, or it is about none of the samples.
     """
 
     def __init__(
@@ -60,18 +62,18 @@ class Taught(ChangedTraining):
             )
         return found
 
-    def _taught(self, sample: Sample, texts: Mapping[str, str]) -> Sample:
-        taught = (texts[sample.id],) if sample.id in texts else ()
-        return replace(sample, captions=distinct((*sample.captions, *taught)) if self.beside else taught)
+    def _taught(self, sample: Sample, texts: Mapping[str, Sequence[str]]) -> Sample:
+        own = sample.captions if self.beside else ()
+        return replace(sample, captions=distinct((*own, *texts.get(sample.id, ()))))
 
-    def _texts(self) -> dict[str, str]:
+    def _texts(self) -> dict[str, list[str]]:
+        """Return the texts by the samples' ids."""
         table = read_table(self.path, [self.id, self.text], None, "Taught.path")
-        texts: dict[str, str] = {}
+        texts: dict[str, list[str]] = {}
         for row in range(table.rows):
-            name, text = (table.columns[column][row] for column in (self.id, self.text))
-            if not isinstance(text, str) or not distinct([text]):
+            name, cell = (table.columns[column][row] for column in (self.id, self.text))
+            found = distinct(texts_in(cell, f"column {self.text!r}", table.origin(row)))
+            if not found:
                 raise InputError(f"{table.origin(row)} has no text in {self.text!r}. Fill it, or remove the row.")
-            if str(name) in texts:
-                raise InputError(f"{table.origin(row)}: the id {name!r} has come before. Keep one row of it.")
-            texts[str(name)] = distinct([text])[0]
+            texts.setdefault(str(name), []).extend(found)
         return texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BufferedIOBase
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import IO, Any, cast
 
 from PIL import Image, UnidentifiedImageError
 
-from kdmm.data.files import hash_bytes, identity_of, open_file
+from kdmm.data.files import hash_bytes, identity_of, open_file, state_of
 from kdmm.data.frame_choice import evenly, shrunk
 from kdmm.data.frame_store import FrameStore
 from kdmm.data.image_ref import WHITE, ImageRef, as_rgb
@@ -69,16 +70,20 @@ class VideoRef:
         """
         if self.store is None:
             return self._read()
-        return self.store.get(self.identity(), self._read)
+        return self.store.get(self._told(state_of), self._read)
 
     def identity(self) -> str:
         """Return what changes when the clip does: its files or bytes, and what is read of them."""
+        return self._told(identity_of)
+
+    def _told(self, of: Callable[[str, Any], str]) -> str:
+        """Return what is told of its files or bytes, and what is read of them."""
         read = f"{self.frames} {self.size} {self.background}"
         folder = Path(self.path)
         if self.data is None and folder.is_dir():
-            files = "\n".join(identity_of(str(path), None) for path in _pictures(folder))
-            return f"{self.path} {hash_bytes(files.encode())} {read}"
-        return f"{identity_of(self.path, self.data)} {read}"
+            files = "\n".join(of(str(path), None) for path in _pictures(folder)).encode("utf-8", "surrogatepass")
+            return f"{hash_bytes(files)} {read}"
+        return f"{of(self.path, self.data)} {read}"
 
     def _read(self) -> VideoClip:
         if self.data is None and Path(self.path).is_dir():

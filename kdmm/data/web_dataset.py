@@ -1,4 +1,4 @@
-"""WebDataset shards: tars of images, sounds and captions, read from front to back, for what does not fit in memory."""
+"""WebDataset shards: tars of media and captions, read from front to back, for what does not fit in memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from kdmm.data.feed import Feed
 from kdmm.data.sample import Sample
-from kdmm.data.shards import count_samples, expand
+from kdmm.data.shards import count_samples, expand, is_web
 from kdmm.data.source import SPLITS, Source, Split
 from kdmm.data.stream import Stream
 from kdmm.errors import InputError, nearest
@@ -18,8 +18,8 @@ class WebDataset(Source):
     """Shards in WebDataset's form (https://github.com/webdataset/webdataset): ``.tar`` files, or by http(s).
 
     A sample is the files of one name: ``.jpg``, ``.jpeg``, ``.png`` or ``.webp``; ``.flac``, ``.wav``, ``.ogg`` or
-    ``.mp3``; and ``.txt`` or ``.json`` with the caption, or a list of them, under ``caption``. Its id is the shard's
-    file name and its own.
+    ``.mp3``; a film (``.mp4`` and others), ``.gif``, ``.clip.webp`` or ``.clip.png``, which are clips; and ``.txt`` or
+    ``.json`` with the caption, or a list of them, under ``caption``. Its id is the shard's file name and its own.
 
     Shards are dealt out to processes and to their workers, anew for every pass, and samples are shuffled in a buffer.
     Which samples a batch holds depends on the number of workers too, so a run is resumed with the same number. A worker
@@ -29,7 +29,7 @@ class WebDataset(Source):
         urls: paths or URLs of the train shards, with braces for several (``shards/{000..099}.tar``), or one entry a
             split.
         samples: how many samples the train shards hold, or one number a split; ``None`` counts local shards by their
-            headers. A pass ends after as many.
+            headers, once while they are the same. A pass ends after as many.
         shuffle: samples in the buffer that each reader draws from; 0 keeps the order within a shard.
         caption: the key of the caption in ``.json`` files.
         labels: each the ending of a file that holds a class number, such as ``cls``, or a key in ``.json`` files. A
@@ -80,7 +80,7 @@ class WebDataset(Source):
         shards = self.shards[split]
         total = self.counts.get(split)
         if total is None:
-            if any(shard.lower().startswith("http") for shard in shards):
+            if any(map(is_web, shards)):
                 raise InputError(
                     f"WebDataset.samples: shards behind URLs are not counted. State how many samples those of {split} "
                     "hold."
@@ -88,4 +88,4 @@ class WebDataset(Source):
             total = sum(count_samples(shard) for shard in shards)
         if total < 1:
             raise InputError(f"{self}: its {split} split has no samples.")
-        return Stream(shards, total, name, seed, self.shuffle, self.caption, self.labels)
+        return Stream(shards, total, name, seed, self.shuffle, self.caption, self.labels, whole=split == "train")

@@ -125,6 +125,18 @@ SETS = (
         download_mb=23,
         disk_mb=26,
     ),
+    Fetchable(
+        name="deepforest",
+        client="pip",
+        packages=("deepforest",),
+        content="deepforest/data",
+        versions={"2.1.0": "81bd049bd32a9d3ce86d07459acfed50f5bcd31dfbfb0967b3f4cc3b02c8dec2"},
+        licence="MIT",
+        credit="Ben Weinstein and the contributors to DeepForest (Weinstein et al. 2020)",
+        holds="4 aerial pictures with 951 trees in boxes",
+        download_mb=20,
+        disk_mb=21,
+    ),
 )
 
 CATALOGUE = {each.name: each for each in SETS}

@@ -13,6 +13,7 @@ from kdmm.metrics.modality_gap import ModalityGap
 from kdmm.metrics.model_metric import ModelMetric
 from kdmm.metrics.retrieval import Retrieval
 from kdmm.metrics.sample_metric import SampleMetric
+from kdmm.metrics.token_accuracy import TokenAccuracy
 from kdmm.metrics.translation import Translation
 from kdmm.metrics.written import Writes, WritingMetric, WrittenMetric
 from kdmm.metrics.zero_shot import TEMPLATES, ZeroShot
@@ -31,6 +32,7 @@ __all__ = [
     "ModelMetric",
     "Retrieval",
     "SampleMetric",
+    "TokenAccuracy",
     "Translation",
     "Writes",
     "WritingMetric",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from kdmm.errors import InputError
+from kdmm.metrics.functional.sentences import sacrebleu_metrics
 from kdmm.metrics.written import WrittenMetric
 
 __all__ = ["Translation"]
@@ -39,21 +38,14 @@ class Translation(WrittenMetric):
     ) -> None:
         super().__init__(role, beams, max_tokens)
         self.tokenize = tokenize
-        _sacrebleu()
+        sacrebleu_metrics("Translation")
 
     def scores(self, written: Sequence[str], references: Sequence[Sequence[str]]) -> Mapping[str, float]:
         """Return the two scores of all texts together."""
         most = max(map(len, references))
         streams = [[own[place] if place < len(own) else None for own in references] for place in range(most)]
-        metrics = _sacrebleu()
+        metrics = sacrebleu_metrics("Translation")
         return {
             "bleu": metrics.BLEU(tokenize=self.tokenize).corpus_score(list(written), streams).score / 100,
             "chrf": metrics.CHRF().corpus_score(list(written), streams).score / 100,
         }
-
-
-def _sacrebleu() -> Any:
-    try:
-        return importlib.import_module("sacrebleu.metrics")
-    except ImportError:
-        raise InputError("Translation needs the package sacrebleu. Install it: pip install sacrebleu") from None

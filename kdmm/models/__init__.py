@@ -18,6 +18,7 @@ from kdmm.models.inherited import Inherited
 from kdmm.models.locked_towers import LockedTowers
 from kdmm.models.map_encoder import MapEncoder, TimmMaps
 from kdmm.models.masked import Masked
+from kdmm.models.masked_lm import MaskedLM
 from kdmm.models.named_tokens import OpenClipTokens, TransformerTokens
 from kdmm.models.open_clip import OpenClip
 from kdmm.models.over_frames import OverFrames
@@ -70,6 +71,7 @@ __all__ = [
     "LstmText",
     "MapEncoder",
     "Masked",
+    "MaskedLM",
     "MeanFrames",
     "MelCNN",
     "Memory",

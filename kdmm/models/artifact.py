@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kdmm import targets
-from kdmm.errors import InputError
+from kdmm.errors import InputError, nearest
 from kdmm.models.shared_space import SharedSpace
 
 __all__ = ["load_model", "save_model"]
@@ -39,15 +39,17 @@ def save_model(path: Path, model: nn.Module, tree: Mapping[str, Any]) -> None:
         raise
 
 
-def load_model(path: Path, allow: tuple[str, ...] = ()) -> nn.Module:
+def load_model(path: Path, allow: tuple[str, ...] = (), changes: Mapping[str, Any] | None = None) -> nn.Module:
     """Build the model that :func:`save_model` wrote, in evaluation mode.
 
     Args:
         path: the file.
         allow: packages outside the allow-list that the model may be built from.
+        changes: arguments of the model, and nested those of its parts, that are to be others than in training. The
+            tensors must still fit.
 
     Raises:
-        InputError: the file is missing, damaged, or not one of ours.
+        InputError: the file is missing, damaged, or not one of ours; or the model has no such part or argument.
     """
     if not path.is_file():
         raise InputError(f"{path} is no file. Give a run's model file, which `kdmm fit` writes when it is done.")
@@ -62,7 +64,7 @@ def load_model(path: Path, allow: tuple[str, ...] = ()) -> nn.Module:
             f"{path} holds tensors but does not say which model they are of. Give a file that kdmm wrote, or build the "
             "model in YAML and name this file as its `weights`."
         )
-    tree = json.loads(metadata[KEY])
+    tree = _changed(json.loads(metadata[KEY]), changes or {}, "changes")
     # Frozen parts ask for weights when they are built: the trained tensors below are these weights.
     model = cast(nn.Module, targets.build(_untrained(tree), allow=allow))
     try:
@@ -73,6 +75,23 @@ def load_model(path: Path, allow: tuple[str, ...] = ()) -> nn.Module:
         model.weights_from = str(path)
     model.requires_grad_(False)
     return model.eval()
+
+
+def _changed(tree: Mapping[str, Any], changes: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return the tree with some arguments changed."""
+    changed = dict(tree)
+    for key, value in changes.items():
+        below, here = tree.get(key), f"{path}.{key}"
+        if not isinstance(value, Mapping):
+            changed[key] = value
+        elif isinstance(below, Mapping):
+            changed[key] = _changed(below, value, here)
+        else:
+            parts = [name for name, each in tree.items() if isinstance(each, Mapping)]
+            raise InputError(
+                f"{here}: the model has no such part; it has {', '.join(parts) or 'none'}.{nearest(key, parts)}"
+            )
+    return changed
 
 
 def _untrained(tree: Any) -> Any:

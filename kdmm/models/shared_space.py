@@ -61,14 +61,7 @@ class SharedSpace(nn.Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        for modality in towers:
-            if modality not in MODALITIES:
-                raise InputError(
-                    f"{name}.towers: {modality!r} is no modality; towers are for {', '.join(MODALITIES)}."
-                    + nearest(modality, MODALITIES)
-                )
-        if not towers:
-            raise InputError(f"{name}.towers: none given; give at least one.")
+        self.check_towers(towers)
         widths = {modality: tower.width for modality, tower in towers.items()}
         if embed_dim is None and len(set(widths.values())) > 1:
             listed = " and ".join(f"the {modality} tower is {width} wide" for modality, width in widths.items())
@@ -92,7 +85,30 @@ class SharedSpace(nn.Module):
         for modality in self.freeze:
             if modality not in self.towers:
                 raise InputError(f"{name}.freeze: {modality!r} is no tower." + nearest(modality, self.towers.keys()))
-            self.towers[modality].requires_grad_(False).eval()
+            self.lock(modality)
+
+    @classmethod
+    def check_towers(cls, towers: Mapping[str, Tower]) -> None:
+        """Refuse towers that make no such space.
+
+        Args:
+            towers: by modality.
+
+        Raises:
+            InputError: they do not.
+        """
+        for modality in towers:
+            if modality not in MODALITIES:
+                raise InputError(
+                    f"{cls.__name__}.towers: {modality!r} is no modality; towers are for {', '.join(MODALITIES)}."
+                    + nearest(modality, MODALITIES)
+                )
+        if not towers:
+            raise InputError(f"{cls.__name__}.towers: none given; give at least one.")
+
+    def lock(self, modality: str) -> None:
+        """Keep the weights of a modality's tower as they are."""
+        self.towers[modality].requires_grad_(False).eval()
 
     @property
     def locked(self) -> tuple[str, ...]:

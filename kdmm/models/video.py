@@ -54,6 +54,8 @@ class Frames:
         chosen = [clip.frames[place] for place in spread(len(clip.frames), self.count)]
         different = {id(frame): frame for frame in chosen}  # so that a still picture is prepared once, not F times
         prepared = {key: self.image(frame) for key, frame in different.items()}
+        if len(prepared) == 1:  # a view, so that a still picture takes the memory of one frame
+            return prepared[id(chosen[0])].expand(self.count, -1, -1, -1)
         return torch.stack([prepared[id(frame)] for frame in chosen])
 
 

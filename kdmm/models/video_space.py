@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor
 
 from kdmm.errors import InputError
-from kdmm.models.shared_space import Scales, SharedSpace
+from kdmm.models.shared_space import SharedSpace
 from kdmm.models.towers import Tower
 from kdmm.models.towers.frames import FrameTower
 
@@ -23,44 +23,31 @@ class VideoSpace(SharedSpace):
     once (``features`` of :class:`kdmm.modules.TeacherModule`). Everything else is as in
     :class:`kdmm.models.SharedSpace`.
 
-    Args:
-        towers: by modality; ``video`` is a :class:`FrameTower`, such as ``TransformerFrames``.
-        embed_dim: D, the width of the shared space; ``None`` takes the towers' own width, without projections.
-        freeze: modalities whose towers are not trained, of ``video`` its image tower.
-        dropout: of the features before their projection.
-        init_temperature: the contrastive temperature at the start.
-        init_logit_bias: the sigmoid loss's bias at the start; ``None`` for a model without one.
-        scales: whether the pairs of modalities share one scale and bias or each have their own.
-        weights_from: where trained weights of the whole model came from; set by whoever loads them.
-
-    Raises:
-        InputError: as of SharedSpace, or another video tower.
+    Its arguments are SharedSpace's. Of ``towers``, ``video`` is a :class:`FrameTower`, such as ``TransformerFrames``;
+    with ``video`` in ``freeze``, its image tower is not trained.
     """
 
-    def __init__(
-        self,
-        towers: Mapping[str, Tower],
-        embed_dim: int | None = None,
-        freeze: Sequence[str] = (),
-        dropout: float = 0.0,
-        init_temperature: float = 0.07,
-        init_logit_bias: float | None = None,
-        scales: Scales = "one",
-        weights_from: str | None = None,
-    ) -> None:
-        super().__init__(towers, embed_dim, freeze, dropout, init_temperature, init_logit_bias, scales, weights_from)
+    @classmethod
+    def check_towers(cls, towers: Mapping[str, Tower]) -> None:
+        """Refuse another video tower, too.
+
+        Raises:
+            InputError: as of SharedSpace, or the video tower does not see frame by frame.
+        """
+        super().check_towers(towers)
         video = towers.get("video")
         if not isinstance(video, FrameTower):
             raise InputError(
                 f"VideoSpace.towers: video is {'left out' if video is None else type(video).__name__}; give a tower "
                 "that sees frame by frame, such as kdmm.models.TransformerFrames, or take kdmm.models.SharedSpace."
             )
-        if "video" in self.freeze:
-            trained = [p for name, p in video.named_parameters() if not name.startswith("image.")]
-            for parameter in trained:
-                parameter.requires_grad_(True)
-            video.lock()
-            self.train(self.training)
+
+    def lock(self, modality: str) -> None:
+        """Keep the weights of a modality's tower as they are, of a video tower those of its image tower."""
+        if modality == "video":
+            cast(FrameTower, self.towers[modality]).lock()
+        else:
+            super().lock(modality)
 
     def train(self, mode: bool = True) -> VideoSpace:
         """Set the mode; what is locked stays in evaluation mode."""

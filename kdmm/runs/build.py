@@ -18,8 +18,9 @@ from kdmm.config import Config
 from kdmm.errors import InputError
 from kdmm.modules import TrainingModule
 from kdmm.runs.folder import CHECKPOINTS
+from kdmm.runs.quiet import quiet
 
-__all__ = ["build", "callbacks_for", "checkpoints_of", "loggers_for", "trainer_for"]
+__all__ = ["build", "callbacks_for", "check_data", "checkpoints_of", "loggers_for", "trainer_for"]
 
 
 def build(settings: Config, allow: tuple[str, ...]) -> tuple[TrainingModule, Any]:
@@ -37,6 +38,20 @@ def build(settings: Config, allow: tuple[str, ...]) -> tuple[TrainingModule, Any
     data.setup("fit")
     module.dry_run(data.dry_batch(module.online_preprocess))
     return module, data
+
+
+def check_data(settings: Config, allow: tuple[str, ...]) -> None:
+    """Read the data as a run does before it trains, and build no model.
+
+    Args:
+        settings: of the run.
+        allow: packages that may be named besides kdmm's own list.
+
+    Raises:
+        InputError: the data are not usable, such as for a broken annotation or a file that is not there.
+    """
+    with quiet():
+        targets.build(settings.data, allow=allow, path="data").setup("fit")
 
 
 def callbacks_for(settings: Config, folder: Path, allow: tuple[str, ...]) -> list[pl.Callback]:

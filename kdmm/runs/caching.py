@@ -76,14 +76,14 @@ class Written:
 
 
 def parts_of(settings: Config, allow: tuple[str, ...]) -> tuple[Teacher, CacheSource]:
-    """Build the teacher of an experiment, and its data; not the student.
+    """Build the running teacher of an experiment, and its data; not the student.
 
     Args:
         settings: of the experiment.
         allow: packages that may be named besides kdmm's own list.
 
     Raises:
-        InputError: the experiment has no teacher, or its data give no samples by their positions.
+        InputError: the experiment has no teacher that runs, or its data give no samples by their positions.
     """
     tree = settings.module.get("teacher")
     pl.seed_everything(settings.seed, workers=True, verbose=False)
@@ -94,7 +94,12 @@ def parts_of(settings: Config, allow: tuple[str, ...]) -> tuple[Teacher, CacheSo
     if not isinstance(teacher, Teacher):
         found = "there is none" if teacher is None else f"{type(teacher).__name__} is in training itself"
         raise InputError(f"module.teacher: {found}. Give an experiment with a teacher, such as kdmm.teachers.FromRun.")
-    return teacher, data
+    if isinstance(teacher, StoredTeacher) and not teacher.running:
+        raise InputError(
+            "module.teacher: it is read from a store, and nothing runs that could fill one. Give it the running "
+            "`teacher`, such as kdmm.teachers.FromRun."
+        )
+    return teacher.online(), data
 
 
 def folder_for(settings: Config, store: str | Path | None) -> Path:
@@ -112,7 +117,7 @@ def write(teacher: Teacher, data: CacheSource, folder: Path, settings: Settings,
     """Write a store, or go on with one.
 
     Args:
-        teacher: the running one, or what it stands behind.
+        teacher: the running one, or an ensemble.
         data: the DataModule.
         folder: the store.
         settings: how it is written.
@@ -121,8 +126,8 @@ def write(teacher: Teacher, data: CacheSource, folder: Path, settings: Settings,
     Raises:
         InputError: the folder holds a store of something else, or an answer cannot be kept.
     """
-    members = members_of(_running(teacher))
-    plan = Plan.of(members, data, settings, recipe_of(_running(teacher)))
+    members = members_of(teacher)
+    plan = Plan.of(members, data, settings, recipe_of(teacher))
     writer = Writer(folder, plan, members, data)
     runner = pl.Trainer(
         **{name: trainer[name] for name in DEVICES if name in trainer},
@@ -147,7 +152,7 @@ def verified(teacher: Teacher, data: CacheSource, folder: Path, count: int, devi
     """Check a store's files, what it was made from, and random entries.
 
     Args:
-        teacher: the running one, or what it stands behind.
+        teacher: the running one, or an ensemble.
         data: the DataModule.
         folder: the store.
         count: entries of each table.
@@ -156,22 +161,13 @@ def verified(teacher: Teacher, data: CacheSource, folder: Path, count: int, devi
     Raises:
         InputError: the store is damaged, or made from something else; the message names what differs.
     """
-    running, store = _running(teacher), Store(folder)
+    store, members = Store(folder), members_of(teacher)
     check_files(store)
     check_data(store, data)
-    check_teacher(store, members_of(running))
+    check_teacher(store, members)
     check_samples(store, data, store.manifest["splits"])
-    running.to(device)
-    return verify(store, members_of(running), data, count)
-
-
-def _running(teacher: Teacher) -> Teacher:
-    if isinstance(teacher, StoredTeacher) and not teacher.running:
-        raise InputError(
-            "module.teacher: it is read from a store, and nothing runs that could fill one. Give it the running "
-            "`teacher`, such as kdmm.teachers.FromRun."
-        )
-    return teacher.online()
+    teacher.to(device)
+    return verify(store, members, data, count)
 
 
 class _Writing(pl.LightningModule):

@@ -1,166 +1,115 @@
-"""What an experiment will cost: computed from one batch, and held against steps that are measured."""
+"""What an experiment will cost: computed from the parts of a step, and held against steps that are measured."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import gc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from kdmm.analysis.tables import NOTHING, Table
+from kdmm import config as configuration
 from kdmm.config import Config
 from kdmm.errors import InputError
 from kdmm.modules import DistillationModule
-from kdmm.outputs import Batch, Outputs
+from kdmm.outputs import Batch
 from kdmm.runs import build
-from kdmm.runs.step_costs import KeptAnswers, StepCosts, StepTimes, measure_steps, memory_of_process
-from kdmm.teachers import Teacher
+from kdmm.runs.caching import Written
+from kdmm.runs.plan import Plan
+from kdmm.runs.plan_lines import AT_HAND, RUNNING, Storing, Way, lines_of
+from kdmm.runs.quiet import quiet
+from kdmm.runs.step_costs import Heard, KeptAnswers, StepCosts
+from kdmm.runs.step_memory import StepMemory
+from kdmm.runs.step_times import Aside, measure_steps
+from kdmm.runs.store_size import store_tables
+from kdmm.teachers import Precomputed, StoredTeacher, Teacher
+from kdmm.teachers.cache.finishing import MANIFEST
 
-__all__ = ["Plan", "plan_of"]
-
-ADAM = 8  # bytes a trained parameter: two moments
-
-
-@dataclass(frozen=True)
-class Line:
-    """One quantity, as planned and as measured; ``None``: not known."""
-
-    what: str
-    unit: str
-    planned: float | None
-    measured: float | None = None
+__all__ = ["plan"]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a distillation will cost.
+def plan(config: str | Path, overrides: Sequence[str] = (), *, steps: int = 20, allow: Sequence[str] = ()) -> Plan:
+    """Say what an experiment will cost on one device, beside some steps that are measured; nothing is written.
 
-    Args:
-        lines: the quantities.
-        steps: how many were measured.
-        where: the device.
-    """
-
-    lines: tuple[Line, ...]
-    steps: int
-    where: str
-
-    def value(self, what: str) -> Line:
-        """Return the line of a quantity."""
-        return next(line for line in self.lines if line.what == what)
-
-    def to_markdown(self) -> str:
-        """Return the table in Markdown."""
-        rows = [(f"{each.what}, {each.unit}", _shown(each.planned), _shown(each.measured)) for each in self.lines]
-        title = f"planned from one batch, and measured over {self.steps} steps on {self.where}"
-        return Table(title, ("what", "planned", "measured"), tuple(rows)).to_markdown()
-
-
-def plan_of(settings: Config, steps: int, allow: tuple[str, ...]) -> Plan:
-    """Plan an experiment, with its teacher running and with its answers at hand.
-
-    Nothing is written. A teacher that would answer beforehand (`Precomputed`) runs instead. What a step takes with the
-    answers at hand is measured on the batches of the first measurement, whose answers were kept.
+    A step is planned as the sum of its parts, each timed alone on the first batch, and its memory as the tensors that
+    are alive in one step, beside what PyTorch's allocator gives in another. It is measured with the teacher running,
+    whatever would answer before training, and with the same answers at hand. Where only a store answers (`Cached`
+    without its teacher) nothing runs; a teacher that ends with training (`MovingAverage`) has no answers to keep.
+    Validation is left out.
 
     Args:
-        settings: of the experiment.
-        steps: to be measured.
-        allow: packages that may be named besides kdmm's own list.
+        config: the YAML file of a distillation.
+        overrides: ``key=value`` strings that change single settings.
+        steps: to be measured, each of as many batches as accumulate gradients.
+        allow: packages of your own that the configuration may build from.
 
     Raises:
-        InputError: the experiment distils nothing, or its data give no list of their samples.
+        InputError: the experiment distils nothing.
     """
     if steps < 1:
         raise InputError(f"steps: {steps} given; give at least 1.")
-    before = memory_of_process("VmRSS")
-    module, data = build.build(settings, allow)
-    if not isinstance(module, DistillationModule):
-        raise InputError(
-            f"module: {type(module).__name__} has no teacher, so there is nothing to plan. Give the file of a "
-            "DistillationModule."
-        )
-    if not module.teacher.outlasts_training:
-        raise InputError("module.teacher ends with training; a plan needs one that answers any batch, such as FromRun.")
-    module.online()
-    data.use(module.preprocess)
-    costs = StepCosts()
-    online, batches = measure_steps(settings, module, data, steps, allow, [costs])
-    answers = [_answer(module.teacher, batch) for batch in batches]
-    module.teacher = KeptAnswers(answers)
-    cached, _ = measure_steps(settings, module, data, steps, allow, [])
-    if online.where == "cpu" and online.peak is not None and before is not None:
-        online.peak -= before  # of the process, without what is there before the models are
-    return Plan(_lines(costs, online, cached, data), steps, online.where)
+    allowed = tuple(allow)
+    settings = configuration.load(config, overrides, allowed)
+    with quiet():
+        module, data = build.build(settings, allowed)
+        if not isinstance(module, DistillationModule):
+            raise InputError(
+                f"module: {type(module).__name__} has no teacher, so there is nothing to plan. Give the file of a "
+                "DistillationModule."
+            )
+        named = module.teacher
+        if named.outlasts_training:
+            module.teacher = named.online()
+            data.use(module.preprocess)
+        storing = _storing(named, module.teacher, data)
+        del named  # so that the models that run go when they have answered
+        costs = StepCosts(storing.tables)
+        ways = dict(_ways(settings, module, data, steps, allowed, costs))
+    return Plan(tuple(lines_of(costs, ways, storing)), steps, next(iter(ways.values())).times.where)
 
 
-def _answer(teacher: Teacher, batch: Batch) -> Outputs:
-    with torch.no_grad():
-        return teacher.answer(batch)
+def _ways(
+    settings: Config, module: DistillationModule, data: Any, steps: int, allow: tuple[str, ...], costs: StepCosts
+) -> Iterator[tuple[str, Way]]:
+    """Measure steps with the teacher running, if it does, and with its answers at hand, if they can be kept."""
+
+    def measured(aside: Aside | None) -> Way:
+        memory = StepMemory()
+        times = measure_steps(settings, module, data, steps, allow, [memory], aside)
+        return Way(times, memory)
+
+    if not module.teacher.models:
+        yield AT_HAND, measured(costs.look)
+        return
+    heard = Heard(module)
+
+    def aside(trainer: Any, module: Any, batch: Batch) -> None:
+        heard.keep()
+        costs.look(trainer, module, batch)
+
+    yield RUNNING, measured(aside)
+    heard.end(module)
+    if module.teacher.outlasts_training:
+        module.teacher = KeptAnswers(heard.answers, list(module.teacher.preprocesses))
+        data.use(module.preprocess)
+        gc.collect()  # the models that ran
+        yield AT_HAND, measured(None)
 
 
-def _lines(costs: StepCosts, online: StepTimes, cached: StepTimes, data: Any) -> tuple[Line, ...]:
-    student, teacher, objective = costs.student, costs.teacher, costs.objective
-    without = student.training_s + objective.seconds
-    memory = (
-        student.parameter_bytes
-        + student.trained * (4 + ADAM)
-        + teacher.parameter_bytes
-        + student.saved_bytes
-        + objective.saved_bytes
-    )
-    stored = _to_store(costs, data)
-    writing = None if stored is None else stored[0] / max(1, sum(costs.samples.values())) * teacher.forward_s
-    saved = online.step_s - cached.step_s
-    break_even = None if writing is None or saved <= 0 else writing / (saved * online.per_epoch)
-    planned_break_even = None if writing is None else writing / (teacher.forward_s * online.per_epoch)
-    whole = [(without + teacher.forward_s, online), (without, cached)]
-    lines = [
-        Line("student, parameters", "millions", student.parameters / 1e6),
-        Line("student, forward and backward", "GFLOP a step", student.training_flops / 1e9),
-        Line("teacher, parameters", "millions", teacher.parameters / 1e6),
-        Line("teacher, forward", "GFLOP a step", teacher.forward_flops / 1e9),
-        Line("loss, forward and backward", "GFLOP a step", objective.flops / 1e9),
-        Line("wait for a batch", "ms", None, 1e3 * online.data_s),
-    ]
-    for name, (planned, found) in zip(("teacher running", "answers at hand"), whole, strict=True):
-        lines.append(Line(f"step, {name}", "ms", 1e3 * planned, 1e3 * found.step_s))
-        each = found.step_s + found.data_s
-        lines.append(Line(f"epoch, {name}", "s", (planned + found.data_s) * found.per_epoch, each * found.per_epoch))
-    lines += [
-        Line("answers to store", "MB in float32", None if stored is None else stored[1] * 4 / 1e6),
-        Line("answers to store", "MB in float16", None if stored is None else stored[1] * 2 / 1e6),
-        Line("storing them", "s", writing),
-        Line("storing pays after", "epochs", planned_break_even, break_even),
-        Line("peak memory, teacher running", "MB", memory / 1e6, None if online.peak is None else online.peak / 1e6),
-    ]
-    return tuple(lines)
+def _storing(named: Teacher, teacher: Teacher, data: Any) -> Storing:
+    """Find out what a store holds, and would hold.
 
-
-def _to_store(costs: StepCosts, data: Any) -> tuple[int, int] | None:
-    """Return how many answers a cache would hold, and how many numbers; None where they have no end."""
-    if data.views is None:
-        return None
+    Args:
+        named: the teacher of the experiment.
+        teacher: the running one, if one runs.
+        data: the DataModule.
+    """
+    there = None
+    if isinstance(named, StoredTeacher) and (not named.running or (named.folder / MANIFEST).is_file()):
+        there = Written.of(named.folder).size_bytes
+    if not teacher.models:
+        return Storing([], "the store does not say how long it took, and no teacher runs.", there)
     try:
-        samples = [sample for feed in data.mixture.feeds("train").values() for sample in feed.samples]
-    except InputError:  # a stream gives no list of its samples
-        return None
-    rows = {
-        modality: len(data.texts(["train"]))
-        if modality == "text"
-        else data.views * sum(sample.has(modality) for sample in samples)
-        for modality in costs.samples
-    }
-    most = max(rows.values(), default=0)  # what is called after no modality is of the one medium
-    numbers = sum(
-        rows.get(name, most) * each[0].numel() for name, each in costs.answers.items() if _is_stored(name, each)
-    )
-    return sum(rows.values()), numbers
-
-
-def _is_stored(name: str, value: Tensor) -> bool:
-    return "/" not in name and value.ndim >= 2 and len(value) > 0
-
-
-def _shown(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
+        tables = store_tables(teacher, data, named.outputs if isinstance(named, Precomputed) else ())
+        return Storing(tables, "" if tables else "the data have nothing that the teacher reads.", there)
+    except InputError as error:
+        return Storing([], str(error), there)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ PLACE = re.compile(r"<([^<>=]+)>")
 FOLD = "fold"
 NEEDED = ("name", "folds", "baseline", "metrics", "rows")
 KEYS = (*NEEDED, "overrides", "differences")
-ROW_KEYS = ("config", "overrides", "generate", "compared")
+ROW_KEYS = ("config", "overrides", "generate", "metrics", "compared")
+GENERATE_KEYS = ("output", "overrides", "beams", "max_tokens", "nearest", "batch_size")
+TABLE = "generated-train.jsonl"
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,16 @@ class Row:
         config: its file.
         overrides: ``key=value`` strings, those of the series for this file before the row's own. ``<fold>`` stands
             for the number of the fold, and ``<teacher>`` for the folder of the row ``teacher``'s run of the same fold.
-        generate: arguments of `kdmm.generate`: what the finished model writes about its training data.
+        generate: arguments of `kdmm.generate`: what the finished model writes about its training data, by the file's
+            name in the run's folder.
+        metrics: those of the series' that it is compared by, such as a model of one modality; ``None``: all of them.
         compared: whether it stands in the tables; if not, it is run for the rows that stand on it alone.
     """
 
     config: Path
     overrides: tuple[str, ...] = ()
-    generate: Mapping[str, Any] | None = None
+    generate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    metrics: tuple[str, ...] | None = None
     compared: bool = True
 
     @property
@@ -88,6 +93,10 @@ class Series:
             configs = dict.fromkeys(str(given["config"]) for given in tree["rows"].values())
             raise InputError(f"{path}: overrides: {_wrong(min(unused), configs)}")
         folds, metrics = (_listed(path, key, tree[key], kind) for key, kind in (("folds", int), ("metrics", str)))
+        for name, row in rows.items():
+            for metric in row.metrics or ():
+                if metric not in metrics:
+                    raise InputError(f"{path}: rows.{name}.metrics: {_wrong(metric, metrics)}")
         compared = [name for name, row in rows.items() if row.compared]
         if tree["baseline"] not in compared:
             raise InputError(f"{path}: baseline: {_wrong(tree['baseline'], compared)}")
@@ -109,6 +118,12 @@ class Series:
                 wanted |= set(self.rows[name].places) - {FOLD}
         pairs = tuple(pair for pair in self.differences if wanted.issuperset(pair))
         return replace(self, rows={name: row for name, row in self.rows.items() if name in wanted}, differences=pairs)
+
+    def measured(self, metric: str) -> list[str]:
+        """Return the rows that are compared by a metric."""
+        return [
+            name for name, row in self.rows.items() if row.compared and (row.metrics is None or metric in row.metrics)
+        ]
 
     def run_name(self, row: str, fold: int) -> str:
         """Return the name of a row's run, which is its folder under ``runs/``."""
@@ -141,19 +156,32 @@ def _row(path: Path, name: str, given: Any, before: Mapping[str, Row], shared: M
     if not isinstance(given, dict) or "config" not in given:
         raise InputError(f"{path}: {place}: found {given!r}; give its config, an experiment's file.")
     _known(path, f"{place}.", given, ROW_KEYS)
-    generate = given.get("generate")
-    if generate is not None and not isinstance(generate, dict):
-        raise InputError(f"{path}: {place}.generate: found {generate!r}; give its arguments, such as {{beams: 4}}.")
     compared = given.get("compared", True)
     if not isinstance(compared, bool):
         raise InputError(f"{path}: {place}.compared: found {compared!r}; accepted: true or false.")
+    metrics = _listed(path, f"{place}.metrics", given["metrics"], str) if "metrics" in given else None
     own = _listed(path, f"{place}.overrides", given.get("overrides", ()), str)
     config = str(given["config"])
-    row = Row(path.parent / config, (*shared.get(config, ()), *own), generate, compared)
+    tables = _tables(path, place, given.get("generate", []))
+    row = Row(path.parent / config, (*shared.get(config, ()), *own), tables, metrics, compared)
     for each in row.places:
         if each != FOLD and each not in before:
             raise InputError(f"{path}: {place}.overrides: <{each}>: {_wrong(each, (FOLD, *before))}")
     return row
+
+
+def _tables(path: Path, place: str, given: Any) -> dict[str, Mapping[str, Any]]:
+    """Return what a row's model writes, by the table's name; one that has none is `TABLE`."""
+    tables: dict[str, Mapping[str, Any]] = {}
+    for each in given if isinstance(given, list) else [given]:
+        if not isinstance(each, dict):
+            raise InputError(f"{path}: {place}.generate: found {each!r}; give its arguments, such as {{beams: 4}}.")
+        _known(path, f"{place}.generate.", each, GENERATE_KEYS)
+        name = str(each.get("output", TABLE))
+        if name in tables:
+            raise InputError(f"{path}: {place}.generate: two tables are called {name!r}. Give one another `output`.")
+        tables[name] = {key: value for key, value in each.items() if key != "output"}
+    return tables
 
 
 def _pairs(path: Path, given: Any, rows: Sequence[str]) -> tuple[tuple[str, str], ...]:

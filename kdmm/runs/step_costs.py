@@ -1,133 +1,138 @@
-"""Some steps of training, measured, and what their parts cost."""
+"""What the parts of a step cost, on its first batch; and the teacher's answers, heard once and given again."""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
+from torch import Tensor
 
-from kdmm.analysis.cost import ModelCost, ObjectiveCost
-from kdmm.callbacks import Compiled, GradientCheckpointing, Mix, StepSeed
-from kdmm.config import Config
-from kdmm.modules import DistillationModule, TrainingModule
-from kdmm.outputs import MODALITIES, Batch, Outputs
-from kdmm.runs import build
+from kdmm.analysis.cost import ModelCost, ObjectiveCost, seconds_of
+from kdmm.analysis.memory import tensors_in
+from kdmm.models import Preprocess
+from kdmm.modules import DistillationModule
+from kdmm.outputs import Batch, Outputs
+from kdmm.runs.step_memory import batches_a_step
+from kdmm.runs.store_size import TableSize
 from kdmm.teachers import Teacher
+from kdmm.teachers.cache.answering import answer, inputs_of
+from kdmm.teachers.cache.members import members_of
 
-__all__ = ["WARM_UP", "KeptAnswers", "StepCosts", "StepTimes", "measure_steps", "memory_of_process"]
-
-WARM_UP = 3  # steps that are not measured: the first ones allocate memory and choose kernels
-KEPT = ("accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val")
-KEPT_CALLBACKS = (Mix, Compiled, GradientCheckpointing)  # what changes the batch, or how a step is computed
-LONG = 1_000_000  # steps: the measurement ends it, and no schedule is over before
+__all__ = ["Heard", "KeptAnswers", "StepCosts"]
 
 
-class StepTimes(pl.Callback):
-    """Measures steps, and the wait for each batch; keeps the batches."""
+class StepCosts:
+    """Counts and times the parts of a step on the first batch, in the precision of the Trainer.
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.waited: list[float] = []
-        self.took: list[float] = []
-        self.batches: list[Batch] = []
-        self.where = ""
-        self.per_epoch = 0
-        self.peak: float | None = None
-        self._last = 0.0
-
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Begin to wait for the first batch."""
-        self.where = pl_module.device.type
-        self.per_epoch = int(trainer.num_training_batches)
-        self._last = time.perf_counter()
-
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Note how long the batch was waited for."""
-        if trainer.global_step == WARM_UP:
-            _forget_peak(pl_module.device)
-        self.batches.append(batch)
-        now = time.perf_counter()
-        self.waited.append(now - self._last)
-        self._last = now
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Note how long the step took, and end the run after enough of them."""
-        if pl_module.device.type != "cpu":
-            torch.accelerator.synchronize(pl_module.device)
-        now = time.perf_counter()
-        self.took.append(now - self._last)
-        self._last = now
-        trainer.should_stop = len(self.took) >= self.count
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Note the peak of memory."""
-        self.peak = _peak(pl_module.device)
-
-    @property
-    def step_s(self) -> float:
-        """Seconds of a step without the wait."""
-        return statistics.median(self.took[WARM_UP:])
-
-    @property
-    def data_s(self) -> float:
-        """Seconds of the wait for a batch."""
-        return statistics.median(self.waited[WARM_UP:])
-
-
-class StepCosts(pl.Callback):
-    """Counts and times the parts of a step on the first batch."""
+    Args:
+        tables: of a store, for whose rows the teacher is timed apart.
+    """
 
     student: ModelCost
-    teacher: ModelCost
+    teacher: ModelCost | None
     objective: ObjectiveCost
-    answers: Outputs
-    samples: Mapping[str, int]
-    data_s: float
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Count and time the parts, on the first batch."""
+    def __init__(self, tables: Sequence[TableSize] = ()) -> None:
+        self.tables = tables
+        self.batches = 1
+        """Of a step."""
+        self.media = 0
+        """Samples of a batch whose media the teacher looks at."""
+        self.row_s: dict[str, float] = {}
+        """Seconds of an answer, by the table that it is for."""
+
+    def look(self, trainer: Any, module: DistillationModule, batch: Batch) -> None:
+        """Count and time, once."""
         if hasattr(self, "student"):
             return
-        module: DistillationModule = pl_module
+        self.batches = batches_a_step(trainer)
         training = module.training
         module.eval()
-        with torch.compiler.set_stance("force_eager"):  # operations are counted as they are written
+        # Operations are counted as they are written, and computed as they are in training.
+        with torch.compiler.set_stance("force_eager"), trainer.precision_plugin.train_step_context():
             with torch.no_grad():
                 said = module.student(batch["student"])
-                self.answers = module.teacher.answer(batch)
+                heard = module.teacher.answer(batch)
             self.student = ModelCost.of_student(module.student, batch["student"])
-            self.teacher = ModelCost.of_teacher(module.teacher.models, lambda: module.teacher.answer(batch))
-            self.objective = ObjectiveCost.of(module.objective, said, self.answers, batch)
-        part = next(iter(batch[name] for name in module.teacher.preprocesses))
-        self.samples = {modality: int(part[f"present/{modality}"].sum()) for modality in MODALITIES if modality in part}
+            models = module.teacher.models
+            self.teacher = ModelCost.of_teacher(models, lambda: module.teacher.answer(batch)) if models else None
+            self.objective = ObjectiveCost.of(module.objective, said, heard, batch)
+            self.row_s = dict(self._rows(module, batch))
         module.train(training)
         module.zero_grad()
 
+    def _rows(self, module: DistillationModule, batch: Batch) -> Iterator[tuple[str, float]]:
+        for table in self.tables:
+            member, part = members_of(module.teacher)[table.part], batch[table.part]
+            flags = torch.stack([part[f"present/{each}"] for each in table.reads])
+            rows = int(flags.all(0).sum())
+            if not rows:
+                continue
+            if table.is_media:
+                self.media = max(self.media, rows)
+            if bool(flags.all()) or len(table.reads) == 1:
+                inputs = inputs_of(part, member.preprocess.only(*table.reads))
+                with torch.no_grad():
+                    yield table.name, seconds_of(partial(answer, member, inputs), flags.device) / rows
+            else:  # samples that have it all are answered beside others
+                yield table.name, self.teacher.seconds / rows if self.teacher else 0.0
+
+
+class Heard:
+    """Keeps what a teacher says of each batch, on the CPU.
+
+    Args:
+        module: that asks it.
+    """
+
+    def __init__(self, module: DistillationModule) -> None:
+        self.answers: list[Outputs] = []
+        self._last: Outputs | None = None
+        self._outputs = module.outputs
+        module.outputs = self._hear  # type: ignore[method-assign]  # for as long as it takes
+
+    def _hear(self, batch: Batch) -> tuple[Outputs, Outputs]:
+        student, self._last = self._outputs(batch)
+        return student, self._last
+
+    def keep(self) -> None:
+        """Keep the last batch's answer."""
+        if self._last is not None:
+            self.answers.append(_on(self._last, torch.device("cpu")))
+            self._last = None
+
+    def end(self, module: DistillationModule) -> None:
+        """Keep the last answer, and listen no more."""
+        self.keep()
+        module.outputs = self._outputs  # type: ignore[method-assign]  # as it was
+
 
 class KeptAnswers(Teacher):
-    """Says what a running teacher said of the same batches, in their order."""
+    """Says what a running teacher said of the same batches, in their order.
 
-    def __init__(self, answers: Sequence[Outputs]) -> None:
+    Args:
+        answers: of the batches.
+        parts: the names in a batch of what the teacher read.
+    """
+
+    def __init__(self, answers: Sequence[Outputs], parts: Sequence[str]) -> None:
         super().__init__()
         self._answers = (answers,)
+        self._parts = tuple(parts)
         self._next = 0
 
     @property
-    def preprocesses(self) -> dict[str, Any]:
+    def preprocesses(self) -> dict[str, Preprocess]:
         """Nothing is read."""
-        return {}
+        return {part: Preprocess() for part in self._parts}
 
     def answer(self, batch: Batch) -> Outputs:
         """Return the next answer."""
         answers = self._answers[0]
         self._next += 1
-        return answers[(self._next - 1) % len(answers)]
+        return _on(answers[(self._next - 1) % len(answers)], next(tensors_in(batch)).device)
 
     def forward(self, batch: Mapping[str, Any]) -> Outputs:
         """Return the next answer."""
@@ -138,55 +143,5 @@ class KeptAnswers(Teacher):
         return self
 
 
-def measure_steps(
-    settings: Config,
-    module: TrainingModule,
-    data: Any,
-    steps: int,
-    allow: tuple[str, ...],
-    callbacks: list[pl.Callback],
-) -> tuple[StepTimes, list[Batch]]:
-    """Train for some steps from the beginning of the data, and measure them."""
-    timer = StepTimes(WARM_UP + steps)
-    own = build.callbacks_for(settings, Path(), allow)
-    kept = [each for each in own if isinstance(each, KEPT_CALLBACKS)]
-    with TemporaryDirectory() as nowhere:
-        quick = {name: value for name, value in settings.trainer.items() if name in KEPT}
-        trainer = pl.Trainer(
-            **quick,
-            devices=1,
-            max_steps=LONG,
-            max_epochs=-1,
-            limit_val_batches=0,
-            num_sanity_val_steps=0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            default_root_dir=nowhere,
-            callbacks=[StepSeed(settings.seed), *kept, *callbacks, timer],
-        )
-        trainer.fit(module, datamodule=data)
-    return timer, timer.batches
-
-
-def _forget_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif Path("/proc/self/clear_refs").exists():  # Linux: VmHWM begins anew
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak(device: torch.device) -> float | None:
-    """Return the peak memory since `_forget_peak`, bytes: of the device, or else of the whole process."""
-    return float(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else memory_of_process("VmHWM")
-
-
-def memory_of_process(entry: str) -> float | None:
-    """Return an entry of Linux's account of this process's memory, bytes; None elsewhere."""
-    path = Path("/proc/self/status")
-    if not path.exists():
-        return None
-    line = next(each for each in path.read_text(encoding="ascii").splitlines() if each.startswith(f"{entry}:"))
-    return float(line.split()[1]) * 1024
+def _on(outputs: Outputs, device: torch.device) -> dict[str, Tensor]:
+    return {name: x.to(device) for name, x in outputs.items()}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
+from kdmm import config as configuration
 from kdmm.analysis.tables import Table
 from kdmm.config import Config
 from kdmm.errors import InputError
 from kdmm.runs import build
-from kdmm.runs.step_costs import WARM_UP, measure_steps
+from kdmm.runs.quiet import quiet
+from kdmm.runs.step_times import measure_steps
 
-__all__ = ["Trial", "Tuning", "tuning_of"]
+__all__ = ["Trial", "Tuning", "tune"]
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,30 @@ class Tuning:
         return f"{table.to_markdown()}\n\nfastest: {setting}"
 
 
-def tuning_of(settings: Config, steps: int, allow: tuple[str, ...]) -> Tuning:
-    """Train for some steps with each number of workers, and the threads that they leave on a CPU.
+def tune(config: str | Path, overrides: Sequence[str] = (), *, steps: int = 20, allow: Sequence[str] = ()) -> Tuning:
+    """Measure how fast an experiment trains with each number of workers, and the threads that they leave on a CPU.
 
     No run is written. What is answered before training (`Precomputed`, and the ``features`` of TeacherModule) is
     answered before each measurement; with a ``store`` it is kept there, and answered once.
 
     Args:
-        settings: of the experiment.
+        config: its YAML file.
+        overrides: ``key=value`` strings that change single settings.
         steps: to be measured of each.
-        allow: packages that may be named besides kdmm's own list.
+        allow: packages of your own that the configuration may build from.
 
     Raises:
-        InputError: no step is asked for.
+        InputError: the experiment is wrong, or no step is asked for.
     """
     if steps < 1:
         raise InputError(f"steps: {steps} given; give at least 1.")
+    allowed = tuple(allow)
+    settings = configuration.load(config, overrides, allowed)
+    with quiet():
+        return _measured(settings, steps, allowed)
+
+
+def _measured(settings: Config, steps: int, allow: tuple[str, ...]) -> Tuning:
     threads_before, trials, where = torch.get_num_threads(), [], ""
     try:
         for workers in _choices(cores()):
@@ -82,9 +93,9 @@ def tuning_of(settings: Config, steps: int, allow: tuple[str, ...]) -> Tuning:
             module, data = build.build(changed, allow)
             on_cpu = not torch.accelerator.is_available() or settings.trainer.get("accelerator") == "cpu"
             torch.set_num_threads(max(1, cores() - workers) if on_cpu else threads_before)
-            times, batches = measure_steps(changed, module, data, steps, allow, [])
-            samples = sum(len(batch["id"]) for batch in batches[WARM_UP:])
-            seconds = sum(times.took[WARM_UP:]) + sum(times.waited[WARM_UP:])
+            times = measure_steps(changed, module, data, steps, allow)
+            samples = sum(map(len, times.ids[times.warm_up :]))
+            seconds = sum(times.took[times.warm_up :]) + sum(times.waited[times.warm_up :])
             trials.append(Trial(workers, torch.get_num_threads(), samples / seconds))
             where = times.where
     finally:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from kdmm.errors import InputError
 from kdmm.models import Preprocess
-from kdmm.teachers.cache.facts import weights_of
+from kdmm.teachers.cache.facts import facts_of_model
 from kdmm.teachers.cache.files import mapped, to_cpu, write_tensors
 from kdmm.teachers.cache.formats import parse_format
 from kdmm.teachers.cache.keys import Index, keys_of, text_key, view_key
@@ -95,28 +95,34 @@ class Answers:
         path = None
         if self.store is not None:
             facts = [
-                repr(preprocess),
+                sorted(facts_of_model(network, preprocess).items()),
                 self.precision,
                 data.fingerprint,
                 sorted(views.items()),
                 texts,
                 torch.__version__,
-                *([list(names)] if names else []),  # so that files of embeddings keep their names
+                list(names),
             ]
-            path = self.store / f"{_fingerprint(network, facts)}.safetensors"
-        device = next(network.parameters()).device
+            digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
+            path = self.store / f"{digest.hexdigest()}.safetensors"
+        weights = next(network.parameters())
         if path is not None and path.is_file():
             self._read(path)
         else:
-            context = nullcontext() if self.precision == "float32" else torch.autocast(device.type, torch.bfloat16)
-            with torch.no_grad(), context:
+            device, mixed = weights.device.type, self.precision == "bfloat16"
+            with torch.no_grad(), torch.autocast(device, torch.bfloat16) if mixed else nullcontext():
                 for modality in preprocess.media:
-                    self._compute_media(modality, data, views, preprocess.only(modality), encode, device)
+                    self._compute_media(modality, data, views, preprocess.only(modality), encode, weights)
                 if preprocess.text is not None:
-                    self._compute_texts(texts, preprocess, encode, device)
+                    self._compute_texts(texts, preprocess, encode, weights.device)
             if path is not None:
                 self._write(path)
-        self._tables = {name: table.to(device) for name, table in self._tables.items()}
+        self._tables = {name: table.to(weights.device) for name, table in self._tables.items()}
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """W of the answers, by modality; nothing of one that the data lack."""
+        return {name: table.columns[ANSWER].shape[0] for name, table in self._tables.items()}
 
     def rows(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the answers (N, W) to the N samples of a batch that have a modality, by modality.
@@ -146,13 +152,13 @@ class Answers:
         views: Mapping[str, tuple[int, ...]],
         preprocess: Preprocess,
         encode: Encode,
-        device: torch.device,
+        like: Tensor,
     ) -> None:
         keys: list[int] = []
         parts: list[Tensor] = []
         for split, wanted in views.items():
             for batch in data.views_loader(split, wanted, preprocess, self.batch_size):
-                parts.append(encode(modality, batch[modality].to(device)).float())
+                parts.append(encode(modality, batch[modality].to(like)).float())
                 keys += map(view_key, batch["id"], batch["view"])
         if parts:
             self._tables[modality] = _table(keys, torch.cat(parts))
@@ -197,8 +203,3 @@ def _of_index(index: Index, answers: Tensor) -> Table:
     return Table(
         [{ANSWER: answers}], {ANSWER: Column(ANSWER, parse_format("float32"), tuple(answers.shape[1:]))}, index
     )
-
-
-def _fingerprint(network: nn.Module, facts: list[Any]) -> str:
-    digest: str = weights_of(network, hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)).hexdigest()
-    return digest

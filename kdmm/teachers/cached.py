@@ -50,7 +50,7 @@ class StoredTeacher(Teacher):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
         self._device = fn(torch.zeros(0, device=self._device)).device
         for teacher in self._held:
-            teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
+            teacher.to(self._device)  # and not the type: it answers in the store's precision, whatever the Trainer's is
         return self
 
     @cached_property
@@ -74,9 +74,11 @@ class StoredTeacher(Teacher):
         Args:
             example: as for :class:`kdmm.teachers.cache.reader.Reader`.
         """
-        running = self.running if self.runs_beside else {}
+        running, name = self.running if self.runs_beside else {}, f"The store {self.folder}"
         members = {
-            part: Reader(self.store.tables_of(part), scales, f"The store {self.folder}", running.get(part), example)
+            part: Reader(
+                self.store.tables_of(part), scales, name, running.get(part), example, self.store.facts["precision"]
+            )
             for part, scales in self.store.parts.items()
         }
         return joined(members, self.store.manifest["ensemble"])
@@ -94,7 +96,7 @@ class StoredTeacher(Teacher):
 
     def answer(self, batch: Batch) -> Outputs:
         """Return what the store holds for a batch."""
-        return _asked(self.looked_up, batch)
+        return self.looked_up.answer(batch)
 
     def forward(self, batch: Any) -> Outputs:
         """Return what the store holds for a teacher's part of a batch."""
@@ -108,8 +110,8 @@ class Cached(StoredTeacher):
     It refuses a store that was made for something else: another augmentation, number of views, versions of what
     makes pixels, other samples, or another ``teacher`` where one is given. A store may hold more samples and views
     than are asked for. Rows of a table may come in another order where they have ids. Every sample, view and caption
-    that is missing is named before training, but for those of shards, which are not listed: a `WebDataset` whose
-    ``samples`` are fewer than its shards hold trains on samples that the store lacks, and the first one stops the run.
+    that is missing is named before training, those of a `WebDataset` too, but for shards behind URLs: there the first
+    one stops the run. The data may lie elsewhere than they did: their content is compared, not their paths and times.
 
     Data set reinforcement (Faghri et al. 2023, https://arxiv.org/abs/2303.08983; Vasu et al. 2024,
     https://arxiv.org/abs/2311.17049) is such a store of several views under a strong augmentation, all captions, and an
@@ -185,6 +187,7 @@ class Hybrid(StoredTeacher):
     """A teacher that is read where its answer is stored, and runs elsewhere: new samples, captions or views.
 
     It reads what the running teacher reads, of all samples, since batches are made before it is known what is stored.
+    What runs answers in the precision that the store was written in, as what is stored did, whatever the Trainer's is.
 
     Args:
         store: the folder.
@@ -246,15 +249,9 @@ class _Example(Teacher):
 
     def answer(self, batch: Batch) -> Outputs:
         """Return the answers, to another view where there are none to this one."""
-        return _asked(self._cached[0].reading(example=True), batch)
+        return self._cached[0].reading(example=True).answer(batch)
 
     def forward(self, batch: Any) -> Outputs:
         """Return the answers to a teacher's part of a batch."""
         outputs: Outputs = self._cached[0].reading(example=True)(batch)
         return outputs
-
-
-def _asked(reader: Teacher, batch: Batch) -> Outputs:
-    """Ask a reader, whose answer may depend on the source texts that a batch holds for all models."""
-    texts = {"source_text": batch["source"]} if "source" in batch else {}
-    return reader.answer({name: {**batch[name], **texts} for name in reader.preprocesses})

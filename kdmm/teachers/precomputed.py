@@ -10,8 +10,9 @@ from torch import Tensor
 
 from kdmm.errors import InputError
 from kdmm.models import Preprocess, untapped
-from kdmm.outputs import MODALITIES, Outputs, read, scatter_present
+from kdmm.outputs import Outputs, read, scatter_present
 from kdmm.teachers.answers import Answers
+from kdmm.teachers.cache.answering import answer
 from kdmm.teachers.teacher import Frozen, Teacher
 from kdmm.teachers.view_source import ViewSource
 
@@ -48,7 +49,7 @@ class Precomputed(Teacher):
     ) -> None:
         super().__init__()
         self.outputs = tuple(outputs)
-        self._widths: tuple[int, ...] = ()  # of the outputs
+        self._kept_of: dict[str, dict[str, int]] = {}  # by modality, the width of each output
         read_by_it = teacher.preprocess.modalities
         if outputs and len(read_by_it) != 1:
             raise InputError(
@@ -83,15 +84,31 @@ class Precomputed(Teacher):
         teacher = self.online()
 
         def encode(modality: str, inputs: Tensor) -> Tensor:
-            outputs: Outputs = teacher({modality: inputs})
+            outputs = answer(teacher, {modality: inputs})
             self._constants = {name: each for name, each in outputs.items() if each.ndim == 0}
-            return torch.cat(self._kept(outputs), 1) if self.outputs else outputs[modality]
+            return torch.cat(self._kept(outputs), 1) if self.outputs else self._embeddings(outputs, modality)
 
         self.answers.prepare(data, splits, teacher.model, teacher.preprocess, encode, self.outputs)
         if self.outputs:
             self._ask_for_widths()
-        elif not self._constants:  # read from a store
+            return
+        self._kept_of = {modality: {modality: width} for modality, width in self.answers.widths.items()}
+        if not self._constants:  # read from a store
             self._constants = dict(teacher({}))
+
+    def _embeddings(self, outputs: Outputs, modality: str) -> Tensor:
+        """Return what is kept of a teacher of which no outputs are named.
+
+        Raises:
+            InputError: the teacher gives no embeddings of this modality alone.
+        """
+        if modality not in outputs:
+            raise InputError(
+                f"Precomputed.teacher: {type(self.online().model).__name__} gives no embeddings of {modality} alone, "
+                f"but {', '.join(name for name in outputs if '/' not in name) or 'nothing'}. Name those of them that "
+                "are vectors a sample with `outputs`, or store what it says with `kdmm cache` and take Cached."
+            )
+        return outputs[modality]
 
     def _kept(self, outputs: Outputs) -> list[Tensor]:
         """Return what is kept of the teacher's outputs.
@@ -113,7 +130,8 @@ class Precomputed(Teacher):
         (modality,) = self.online().preprocess.modalities
         device = next(self.online().model.parameters()).device
         nothing = self.online()({f"present/{modality}": torch.zeros(1, dtype=torch.bool, device=device)})
-        self._widths = tuple(rows.shape[1] for rows in self._kept(nothing))
+        kept = zip(self.outputs, self._kept(nothing), strict=True)
+        self._kept_of = {modality: {name: rows.shape[1] for name, rows in kept}}
         self._constants = {name: each for name, each in nothing.items() if each.ndim == 0}
 
     @torch.no_grad()
@@ -125,13 +143,10 @@ class Precomputed(Teacher):
         """
         outputs = dict(self._constants)
         rows = self.answers.rows(batch)
-        for modality in MODALITIES:
+        for modality, widths in self._kept_of.items():
             flag = batch.get(f"present/{modality}")
-            if self.outputs and flag is not None and modality in self.online().preprocess.modalities:
-                found = rows.get(modality, torch.zeros(0, sum(self._widths), device=flag.device))
-                for name, part in zip(self.outputs, torch.split(found, list(self._widths), 1), strict=True):
+            if flag is not None:
+                found = rows.get(modality, torch.zeros(0, sum(widths.values()), device=flag.device))
+                for name, part in zip(widths, torch.split(found, list(widths.values()), 1), strict=True):
                     outputs[name], outputs[f"present/{name}"] = scatter_present(part, flag), flag
-            elif modality in rows and flag is not None:
-                outputs[modality] = scatter_present(rows[modality], flag)
-                outputs[f"present/{modality}"] = flag
         return outputs

@@ -176,6 +176,7 @@ def FromRun(  # noqa: N802  a teacher to its users, who write it beside Frozen i
     taps: Mapping[str, str | Mapping[str, Any] | Tap] | None = None,
     allow: Sequence[str] = (),
     precision: Precision | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Frozen:
     """Take the model of a finished run as the teacher.
 
@@ -188,11 +189,13 @@ def FromRun(  # noqa: N802  a teacher to its users, who write it beside Frozen i
         taps: activations of inner layers among its outputs, as for :class:`kdmm.models.Tapped`.
         allow: packages of your own that the run's model is built from.
         precision: that it runs in, as for `Frozen`.
+        changes: arguments of the run's model, nested as in its YAML, that are others than in its training, such as
+            ``{decoder: {attentions: true}}`` for a decoder that gave no attention then.
 
     Raises:
         InputError: no such run, or it is not finished.
     """
-    return Frozen(load_model(model_file(Path(run)), tuple(allow)), taps, precision)
+    return Frozen(load_model(model_file(Path(run)), tuple(allow), changes), taps, precision)
 
 
 def model_file(run: Path) -> Path:

@@ -87,3 +87,23 @@ def test_fused_attention_is_counted_as_its_two_products() -> None:
     forward = 2 * (2 * 2 * 4 * 10 * 10 * 8)
     assert forward_flops(Attention(), {"text": x}) == forward
     assert training_flops(Attention(), {"text": x}) == 3 * forward
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3)])
+def test_recurrent_layers_are_counted_by_hand(kind: type[nn.Module], gates: int) -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = kind(5, 8, batch_first=True, bidirectional=True)
+
+        def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"text": self.layer(batch["text"])[0]}
+
+    tokens = 7
+    step = 2 * B * gates * 8  # operations a unit of what is read
+    forward = 2 * tokens * step * (5 + 8)
+    model, x = Recurrent(), {"text": torch.randn(B, tokens, 5)}
+    assert forward_flops(model, x) == forward
+    backward = 2 * (tokens * step * (5 + 2 * 8) - step * 8)  # no gradient of the input, nor of the first state
+    assert training_flops(model, x) == forward + backward
+    assert torch.backends.mkldnn.enabled

@@ -25,12 +25,14 @@ import numpy as np
 import soundfile
 import torch
 import torch.nn.functional as F
+from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 from torch import Tensor
 
 from kdmm import config, targets
 from kdmm.data import AudioTextDataModule, SoundFont
 from kdmm.modules import DistillationModule
+from tests.bench.device import DEVICE, mixed, now
 
 EXPERIMENT = "experiments/audio/student.yaml"
 ROUNDS, STEPS = 5, 2
@@ -67,23 +69,27 @@ class Step:
     """The student's training step on fixed batches, with the settings of the experiment's trainer."""
 
     def __init__(self, module: DistillationModule, batches: list[dict[str, Any]], trainer: Mapping[str, Any]) -> None:
-        self.module, self.batches, self.clip = module.train(), batches, trainer["gradient_clip_val"]
-        self.answers = [faked(module.student(batch["student"])) for batch in batches]
-        module.objective.build(module.student(batches[0]["student"]), self.answers[0], batches[0])
+        self.module, self.batches, self.clip = module.train().to(DEVICE), batches, trainer["gradient_clip_val"]
+        moved = [move_data_to_device(batch, DEVICE) for batch in batches]
+        self.answers = [faked(module.student(batch["student"])) for batch in moved]
+        module.objective.build(module.student(moved[0]["student"]), self.answers[0], moved[0])
+        module.objective.to(DEVICE)
         configured = module.optimization.configure(module, trainer["max_steps"])
         self.optimizer, self.schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
 
     def turn(self) -> float:
         """Return sounds a second."""
-        began = time.perf_counter()
+        began = now()
         for batch, teacher in zip(self.batches, self.answers, strict=True):
-            loss, _ = self.module.objective(self.module.student(batch["student"]), teacher, batch)
+            batch = move_data_to_device(batch, DEVICE)
+            with mixed():
+                loss, _ = self.module.objective(self.module.student(batch["student"]), teacher, batch)
             self.optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.clip)
             self.optimizer.step()
             self.schedule.step()
-        return sum(len(batch["student"]["audio"]) for batch in self.batches) / (time.perf_counter() - began)
+        return sum(len(batch["student"]["audio"]) for batch in self.batches) / (now() - began)
 
 
 def faked(student: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -91,7 +97,7 @@ def faked(student: Mapping[str, Tensor]) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     answer = {name: value.detach() for name, value in student.items()}
     for name in ("audio", "text"):
-        rows = F.normalize(torch.randn(answer[name].shape, generator=generator), dim=1)
+        rows = F.normalize(torch.randn(answer[name].shape, generator=generator), dim=1).to(DEVICE)
         answer[name] = rows * answer[f"present/{name}"][:, None]
     return answer
 

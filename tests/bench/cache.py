@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.fabric.utilities import move_data_to_device
 
 from kdmm import targets
 from kdmm.models import save_model
@@ -24,6 +25,7 @@ from kdmm.teachers.cache.reader import Reader
 from kdmm.teachers.cache.settings import Settings
 from kdmm.teachers.cache.store import StoredTable
 from kdmm.teachers.cache.table import Column, Table
+from tests.bench.device import CUDA, DEVICE, TRAINER, mixed, now
 from tests.bench.trainer import TEACHER
 
 BATCH, ROUNDS = 64, 3
@@ -34,7 +36,7 @@ SECONDS = 3.0
 
 def seconds() -> tuple[float, float]:
     """Return the time on the clock and that of this process on its cores, which other programs do not lengthen."""
-    return time.perf_counter(), time.process_time()
+    return now(), time.process_time()
 
 
 def since(began: tuple[float, float]) -> tuple[float, float]:
@@ -43,8 +45,9 @@ def since(began: tuple[float, float]) -> tuple[float, float]:
 
 def inference(teacher, data) -> tuple[float, float]:
     """Return the seconds in which the teacher reads and answers all pictures and captions, and keeps nothing."""
+    teacher.to(DEVICE)  # Lightning moves it off after a store is written
     began = seconds()
-    with torch.no_grad():
+    with torch.no_grad(), mixed():
         preprocess = teacher.preprocess.only("image")
         for split in ("train", "val"):
             samples = data.everything(split)
@@ -57,20 +60,19 @@ def inference(teacher, data) -> tuple[float, float]:
             ]
             for batch in samples.batches(requests, preprocess):
                 if batch is not None:
-                    teacher(inputs_of(batch, preprocess))
+                    teacher(move_data_to_device(inputs_of(batch, preprocess), DEVICE))
         texts = sorted(data.texts(("train", "val")), key=len)
         for start in range(0, len(texts), 8 * BATCH):
-            teacher({"text": teacher.preprocess.text(texts[start : start + 8 * BATCH])})
+            teacher({"text": teacher.preprocess.text(texts[start : start + 8 * BATCH]).to(DEVICE)})
     return since(began)
 
 
 def writing(teacher, data, folder: Path) -> tuple[float, float]:
     """Return the seconds in which a store is written, from the plan to the manifest."""
     began = seconds()
+    settings = Settings(batch_size=BATCH, precision=TRAINER.get("precision", "32-true"))
     with quiet():
-        caching.write(
-            teacher, data, folder, Settings(batch_size=BATCH), {"accelerator": "cpu", "enable_progress_bar": False}
-        )
+        caching.write(teacher, data, folder, settings, {**TRAINER, "enable_progress_bar": False})
     return since(began)
 
 
@@ -102,7 +104,11 @@ def write_speed() -> None:
 
 
 def read_speed(form: str) -> float:
-    """Return the samples a second of one core that are looked up by id and view in random batches."""
+    """Return the samples a second of one core that are looked up by id and view in random batches.
+
+    On a GPU they are moved there within the time, which is then that on the clock.
+    """
+    clock = now if CUDA else time.process_time
     column = Column("image", parse_format(form), (WIDTH,))
     with tempfile.TemporaryDirectory() as name:
         parts = []
@@ -119,17 +125,17 @@ def read_speed(form: str) -> float:
                 "id": [f"sample {row}" for row in draw.integers(ROWS, size=READ)],
                 "view": [0] * READ,
                 "caption": [None] * READ,
-                "present/image": torch.ones(READ, dtype=torch.bool),
+                "present/image": torch.ones(READ, dtype=torch.bool, device=DEVICE),
             }
             for _ in range(200)
         ]
         for batch in batches:  # so that the files' pages are in memory
             reader(batch)
-        count, began = 0, time.process_time()
-        while time.process_time() - began < SECONDS:
+        count, began = 0, clock()
+        while clock() - began < SECONDS:
             reader(batches[count % len(batches)])
             count += 1
-        return count * READ / (time.process_time() - began)
+        return count * READ / (clock() - began)
 
 
 def main() -> None:

@@ -1,17 +1,14 @@
 """Time and memory of a step of each loss, forward and backward, against the plain contrastive one.
 
 4,096 rows of width 512: embeddings, features and class scores (4096, 512), token scores and hidden states
-(64, 64, 512), maps (64, 512, 8, 8), attention (64, 8, 64, 64). The losses take turns, so that what slows the machine
-slows all; memory is what the process needs beyond what it held before the step, at its peak.
+(64, 64, 512), maps (64, 512, 8, 8), attention (64, 8, 64, 64); on a GPU what no model normalizes is in bfloat16, as in
+mixed precision. The losses take turns, so that what slows the machine slows all; memory is what the process, or the
+GPU, needs beyond what it held before the step, at its peak.
 """
 
 from __future__ import annotations
 
 import statistics
-import threading
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +16,9 @@ from torch import Tensor
 
 from kdmm import losses
 from kdmm.losses import Objective
+from tests.bench.device import CUDA, DEVICE, mixed, now, peak_mib
 
 ROWS, WIDTH, ROUNDS = 4096, 512, 5
-PAGE = 4096  # bytes, in /proc/self/statm
 PAIR = ["image", "text"]
 VECTORS = {"student": "image", "teacher": "image"}
 LAYERS = {"layers": {"map": "map", "early": "early"}}
@@ -65,6 +62,7 @@ TERMS = {
     "FGD": {"student": "map", "teacher": "map"},
     "PixelKL": {"student": "map", "teacher": "map", "label": None},
     "PixelCrossEntropy": {"logits": "map"},
+    "PairwisePixels": {"student": "map", "teacher": "map", "patch": 1},
     "GapLoss": {"pair": PAIR},
 }
 
@@ -87,58 +85,46 @@ def outputs(seed: int, grad: bool) -> dict[str, Tensor]:
         "logit_scale": torch.tensor(20.0),
         "logit_bias": torch.tensor(-10.0),
     }
-    return {name: tensor.requires_grad_(grad) for name, tensor in found.items()}
+    narrow = torch.bfloat16 if CUDA else torch.float32
+    wide = {"image", "text", "logit_scale", "logit_bias"}
+    return {
+        name: tensor.to(DEVICE, torch.float32 if name in wide else narrow).requires_grad_(grad)
+        for name, tensor in found.items()
+    }
 
 
 def step(objective: Objective, student: dict[str, Tensor], teacher: dict[str, Tensor]) -> float:
     """Return the seconds of one step."""
-    numbers = torch.arange(ROWS) % WIDTH
+    numbers = torch.arange(ROWS, device=DEVICE) % WIDTH
     batch = {
         "label": numbers,
         "labels": numbers.reshape(64, 64),
         "label_map": numbers.reshape(64, 8, 8),
-        "boxes": [torch.tensor([[10.0, 20.0, 60.0, 90.0]])] * 64,
+        "boxes": [torch.tensor([[10.0, 20.0, 60.0, 90.0]], device=DEVICE)] * 64,
         "image_size": (128, 128),
         "id": [str(n) for n in range(ROWS)],
     }
-    began = time.perf_counter()
-    total, _ = objective(student, teacher, batch)
+    began = now()
+    with mixed():
+        total, _ = objective(student, teacher, batch)
     total.backward()
-    taken = time.perf_counter() - began
+    taken = now() - began
     for tensor in (*student.values(), *objective.parameters()):
         tensor.grad = None
     return taken
 
 
-def peak_mib(work: Callable[[], object]) -> float:
-    """Return what the process holds at most during ``work`` beyond what it held before, MiB."""
-
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
-
-    before, most, done = resident(), [0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.0005):
-            most[0] = max(most[0], resident() - before)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        work()
-    finally:
-        done.set()
-        watcher.join()
-    return most[0] / 2**20
+def objective_of(name: str, student: dict[str, Tensor], teacher: dict[str, Tensor]) -> Objective:
+    """Return the objective of one loss, after a step, which allocates and chooses kernels."""
+    objective = Objective({"term": getattr(losses, name)(**TERMS[name])})
+    objective.build(student, teacher, {})
+    step(objective.to(DEVICE), student, teacher)
+    return objective
 
 
 def main() -> None:
     student, teacher = outputs(1, True), outputs(2, False)
-    objectives = {}
-    for name, arguments in TERMS.items():
-        objectives[name] = Objective({"term": getattr(losses, name)(**arguments)})
-        objectives[name].build(student, teacher, {})
-        step(objectives[name], student, teacher)  # allocates and chooses kernels
+    objectives = {name: objective_of(name, student, teacher) for name in TERMS}
     memory = {name: peak_mib(lambda each=each: step(each, student, teacher)) for name, each in objectives.items()}
     seconds: dict[str, list[float]] = {name: [] for name in objectives}
     for _ in range(ROUNDS):

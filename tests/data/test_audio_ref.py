@@ -260,14 +260,14 @@ def test_damage_anywhere_gives_a_reason_or_finite_samples(form):
 
 def test_the_identity_changes_with_the_sound_and_the_stretch(tmp_path):
     path = tmp_path / "a.wav"
-    assert AudioRef(str(path)).identity() == str(path)
     found = {AudioRef(str(path)).identity()}
     for seed in (0, 1):
         data = encoded(noise(0.1 + seed, seed=seed))
         path.write_bytes(data)
         for stretch in ({}, {"start_s": 1}, {"start_s": 1, "seconds": 2}, {"seconds": 2}, {"seconds": 1}):
-            found |= {AudioRef(str(path), **stretch).identity(), AudioRef("a", data, **stretch).identity()}
-    assert len(found) == 1 + 2 * 5 * 2
+            found.add(AudioRef(str(path), **stretch).identity())
+            assert AudioRef(str(path), **stretch).identity() == AudioRef("a", data, **stretch).identity()
+    assert len(found) == 1 + 2 * 5
     assert AudioRef("a", data).identity() == AudioRef("a", pyarrow.py_buffer(data)).identity()
 
 

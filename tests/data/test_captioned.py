@@ -3,6 +3,7 @@ import pytest
 from kdmm.data import Captioned, Emoji
 from kdmm.errors import InputError
 from tests.data.files import Held, pairs, texts
+from tests.parallel import Phrases
 
 
 def source():
@@ -50,6 +51,15 @@ def test_samples_without_a_group_stand_alone_and_texts_without_captions_go():
     samples = Captioned(Held(train=[*pairs(10), *texts(10)]), 0.5).samples("train")
     assert sum(bool(sample.captions) for sample in samples) == 10
     assert all(sample.captions or sample.image for sample in samples)
+
+
+def test_texts_to_be_translated_stay_without_their_translation():
+    held = Phrases().samples("train")
+    kept = {keep: Captioned(Phrases(), 0.5, keep=keep).samples("train") for keep in ("all", "captioned", "uncaptioned")}
+    assert [(sample.id, sample.source) for sample in kept["all"]] == [(each.id, each.source) for each in held]
+    assert [sample.id for sample in kept["all"] if sample.captions] == [sample.id for sample in kept["captioned"]]
+    assert kept["uncaptioned"] == [sample for sample in kept["all"] if not sample.captions]
+    assert [len(kept[keep]) for keep in ("captioned", "uncaptioned")] == [3, 3]
 
 
 def test_variants_of_an_emoji_are_captioned_together():

@@ -11,6 +11,7 @@ from kdmm.data import CocoDetection, ImageTextDataModule
 from kdmm.data.run_lengths import check_run_lengths
 from kdmm.errors import InputError
 from kdmm.losses import PixelCrossEntropy
+from kdmm.metrics import MeanIoU
 from kdmm.models import ImageTransform, Preprocess
 from tests.data.pictures import coco, picture
 
@@ -164,6 +165,29 @@ def test_without_masks_or_where_none_is_wanted_there_is_no_map(tmp_path):
         assert source.samples("train")[0].marks.open().label_map is None
         with pytest.raises(InputError, match="label_map"):
             source.class_names("label_map")
+
+
+def test_a_picture_of_another_size_than_is_stated_is_refused_before_training(tmp_path):
+    path = coco(tmp_path, [DOG])
+    picture(tmp_path / "b.png", 40, 31)
+    with pytest.raises(InputError, match=r"objects.json, image 3: .*b.png: the picture is 40 x 31 .* one of 40 x 30"):
+        ImageTextDataModule(CocoDetection(path, tmp_path), 1, canvas=[8, 8]).setup("fit")
+
+
+@pytest.mark.parametrize("label_map", ["background", None])
+def test_a_batch_of_boxes_alone_has_no_map_and_a_segmenter_learns_nothing_of_it(tmp_path, label_map):
+    source = CocoDetection(coco(tmp_path, [DOG]), tmp_path, label_map=label_map)
+    data = ImageTextDataModule(source, 2, canvas=[30, 40])
+    data.use({"student": Preprocess(image=ImageTransform(16), marks=True)})
+    batch = next(iter(data.train_dataloader()))
+    assert batch["boxes"][batch["id"].index("7")].tolist() == [[2, 3, 12, 8]]
+    assert "label_map" not in batch
+    assert "label_map" not in batch["student"]
+    logits = {"logits": torch.zeros(2, 3, 30, 40)}
+    with pytest.raises(InputError, match=r"label is 'label_map', .*holds only .*boxes.*with `masks: true`"):
+        PixelCrossEntropy()(logits, {}, batch)
+    with pytest.raises(InputError, match=r"MeanIoU reads 'label_map' from the batch, which holds only .*box_classes"):
+        MeanIoU().update(logits, {}, batch)
 
 
 def test_a_map_without_room_for_its_classes_is_refused(tmp_path):

@@ -31,8 +31,11 @@ def test_sources_that_list_and_that_stream_are_walked_alike(web):
     assert places[69].name == "pairs/s69"
     assert [place.name for place in places[70:]] == [f"web/{n}.tar/{n}{key}" for n in "01" for key in "012t"]
     assert [place.sample.captions for place in places[70:72]] == [("text 0 of 0",), ("text 1 of 0",)]
-    assert [place.source for place in every.walk(listed=True)] == ["pairs"] * 70
-    assert list(every.identities()) == ["web"]
+    assert list(every.walk(listed=True)) == places
+    assert every.unlisted == []
+    assert {name: list(each) for name, each in every.identities().items()} == {"web": ["0.tar", "1.tar"]}
+    assert [place for place, _ in every.identified(["image"])] == places[:70]
+    assert len({identity for _, identity in every.identified(["image"])}) == 70
 
 
 @pytest.mark.parametrize("workers", [0, 2])

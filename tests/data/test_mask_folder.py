@@ -73,6 +73,20 @@ def test_folders_may_have_other_names_and_pictures_no_masks(folder):
     (folder / "images/val").rename(folder / "images/validation")
     source = MaskFolder(folder, CLASSES, masks=None, splits={"val": "validation"})
     assert [(sample.id, sample.marks) for sample in source.samples("val")] == [("val/c", None)]
+    assert source.classes == {}
+
+
+def test_pictures_without_masks_have_a_map_beside_those_that_have_masks_and_none_alone(folder):
+    def batch(sources):
+        data = ImageTextDataModule(sources, 1, canvas=[10, 12])
+        data.use({"student": Preprocess(image=ImageTransform(8))})
+        return next(iter(data.train_dataloader()))
+
+    alone = MaskFolder(folder, CLASSES, masks=None)
+    assert "label_map" not in batch(alone)
+    both = batch({"marked": MaskFolder(folder, CLASSES), "others": alone})["label_map"]
+    assert (both[0] != 255).any()
+    assert (both[1] == 255).all()
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L", "LA", "RGB"])

@@ -14,6 +14,7 @@ from kdmm.data import (
     Sample,
     VideoRef,
 )
+from kdmm.data.box_marks import SizedImage
 from kdmm.data.media_files import check_files
 from kdmm.errors import InputError
 from kdmm.models.preprocess import Preprocess
@@ -59,6 +60,25 @@ def test_a_file_that_cannot_be_read_is_named(folder, kind, name, said):
     assert "2 of 2 files cannot be read" in str(error.value)
     assert "`bad_samples: skip`" in str(error.value)
     check_files([bad], [])
+
+
+def test_a_picture_of_another_size_than_its_annotations_state_is_named_from_its_head(folder):
+    whole = picture(0)
+    stated = Sample("a", SizedImage(ImageRef(str(folder / "0.png")), *whole.size), origin="o.json, image 1")
+    check_files([stated], ["image"])
+    other = Sample("b", SizedImage(ImageRef(str(folder / "1.png")), whole.width, 7), origin="o.json, image 2")
+    said = (
+        rf"o.json, image 2: .*1.png: the picture is {whole.width} x {whole.height} pixels, .* one of {whole.width} x 7"
+    )
+    with pytest.raises(InputError, match=said + r"\. 1 of 2 files"):
+        check_files([stated, other], ["image"])
+    check_files([other], ["text"])
+    head = (folder / "2.png").read_bytes()[:60]  # the pixels are gone: nobody looks at them
+    (folder / "2.png").write_bytes(head)
+    check_files([Sample("c", SizedImage(ImageRef(str(folder / "2.png")), *whole.size))], ["image"])
+    (folder / "2.png").write_bytes(b"")
+    with pytest.raises(InputError, match="the file is empty"):
+        check_files([Sample("c", SizedImage(ImageRef(str(folder / "2.png")), *whole.size))], ["image"])
 
 
 def last_missing(folder, form):

@@ -1,4 +1,3 @@
-import importlib.util
 import pickle
 
 import pytest
@@ -210,20 +209,3 @@ def test_folders_lists_and_settings_that_are_not_there_are_refused(tmp_path):
         PascalVOC(tmp_path, lists={"trian": "x"})
     with pytest.raises(InputError, match="tiles: 4 given"):
         PascalVOC(tmp_path, tiles=4)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("deepforest") is None, reason="deepforest is not installed")
-def test_the_trees_of_deepforest():
-    settings = {"annotations": "package:deepforest/data", "first_pixel": 0}
-    whole = PascalVOC(**settings)
-    samples = whole.samples("train")
-    assert (len(samples), sum(len(sample.marks.boxes) for sample in samples)) == (4, 951)
-    assert whole.class_names("box_classes") == ("Alive", "Dead", "Tree")
-    cut = PascalVOC(**settings, tiles=200, rename={"Alive": "Tree", "Dead": "Tree"})
-    counts = {split: len(cut.samples(split)) for split in cut.splits}
-    assert counts == {"train": 101, "val": 35, "test": 34}
-    every = [sample for split in cut.splits for sample in cut.samples(split)]
-    found = sum(len(sample.marks.boxes) for sample in every)
-    assert 0.95 * 951 < found <= 951 + 20  # those on an edge are in one tile, in two or in none
-    image = every[0].image.open()
-    assert all(box[2] <= image.width and box[3] <= image.height for box in every[0].marks.boxes)

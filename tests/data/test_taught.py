@@ -2,9 +2,10 @@ import json
 
 import pytest
 
-from kdmm.data import Captioned, Sample, Taught
+from kdmm.data import Captioned, MultimodalDataModule, Sample, Taught
 from kdmm.errors import InputError
-from tests.data.files import Held, pairs
+from kdmm.models import Preprocess
+from tests.data.files import Held, Letters, pairs
 
 
 def sources(count, start=0, captions=("own",)):
@@ -45,6 +46,25 @@ def test_texts_can_stand_beside_the_samples_own(source, tmp_path):
         Taught(source, table(tmp_path / "other.jsonl", other="nothing"), beside=True).samples("train")
 
 
+def test_a_sample_has_as_many_texts_as_were_written_about_it(source, tmp_path):
+    rows = [("s1", "b"), ("s3", ["x ", None, "y"]), ("s1", "a"), ("s1", " b"), ("s3", "z")]
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps({"id": name, "target": text}) + "\n" for name, text in rows), "utf-8")
+    taught = Taught(source, path)
+    assert {each.id: each.captions for each in taught.samples("train")} == {"s1": ("b", "a"), "s3": ("x", "y", "z")}
+    beside = {each.id: each.captions for each in Taught(source, path, beside=True).samples("train")}
+    assert beside["s1"] == ("own", "b", "a")
+    data = MultimodalDataModule(taught, 2, views=8)
+    data.use({"student": Preprocess(text=Letters())})
+    shown = {}
+    for epoch in range(8):
+        data.position(epoch, 0)
+        (batch,) = data.train_dataloader()
+        for name, caption in zip(batch["id"], batch["caption"], strict=True):
+            shown.setdefault(name, set()).add(caption)
+    assert shown == {"s1": {"b", "a"}, "s3": {"x", "y", "z"}}
+
+
 def test_samples_need_no_text_and_keep_their_pictures(tmp_path):
     pictured = Captioned(Held(train=pairs(4)), 0.3, keep="uncaptioned")
     names = {each.id: f"taught {each.id}" for each in pictured.samples("train")}
@@ -62,8 +82,8 @@ def test_the_columns_have_names(source, tmp_path):
     ("rows", "said"),
     [
         ('{"id": "s0", "target": ""}', "t.jsonl, row 1 has no text in 'target'"),
-        ('{"id": "s0", "target": 3}', "t.jsonl, row 1 has no text in 'target'"),
-        ('{"id": "s0", "target": "a"}\n{"id": "s0", "target": "b"}', "row 2: the id 's0' has come before"),
+        ('{"id": "s0", "target": [null, " "]}', "t.jsonl, row 1 has no text in 'target'"),
+        ('{"id": "s0", "target": 3}', r"t.jsonl, row 1: the column 'target' holds 3 \(int\); text or a list of texts"),
         ('{"id": "p/s0", "target": "a"}', "about none of the 4 training samples of Held; its first id is 'p/s0', and"),
         ('{"id": "s0", "text": "a"}', "no column 'target'"),
     ],

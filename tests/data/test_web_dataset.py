@@ -6,10 +6,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kdmm.data import WebDataset
+from kdmm.data import VideoRef, WebDataset, file_memory
 from kdmm.data.feed import EVAL_PASS, Place, Turn
 from kdmm.data.sample import BadSample
+from kdmm.data.shards import count_samples
+from kdmm.data.stream import Stream
 from kdmm.errors import InputError
+from tests.data.clips import animation, pictures
 from tests.data.files import encoded, picture, write_shard
 from tests.data.sounds import encoded as encoded_sound
 from tests.data.sounds import noise
@@ -172,6 +175,26 @@ def test_sounds_are_read_beside_pictures_and_captions(tmp_path):
     assert [sample.audio.path for sample in samples[:4]] == ["a.wav", "b.flac", "c.ogg", "d.mp3"]
 
 
+def test_clips_are_read_beside_pictures_and_captions(tmp_path):
+    moving = {ending: animation(tmp_path / f"m{ending}", pictures(3)).read_bytes() for ending in (".gif", ".webp")}
+    content = {
+        "a": {"gif": moving[".gif"], "txt": "three frames"},
+        "b": {"clip.webp": moving[".webp"], "png": encoded(1)},
+        "c": {"webp": moving[".webp"]},
+    }
+    source = WebDataset({"val": write_shard(tmp_path / "a.tar", content)}).feed("val", "web", 0)
+    samples = [sample for sample, _ in source.read(source.evaluation_request(range(3)))]
+    assert [(list(sample.media), sample.captions) for sample in samples] == [
+        (["video"], ("three frames",)),
+        (["image", "video"], ()),
+        (["image"], ()),
+    ]
+    for sample, ending in zip(samples[:2], (".gif", ".webp"), strict=True):
+        found, expected = sample.video.open().frames, VideoRef(str(tmp_path / f"m{ending}")).open().frames
+        assert [frame.tobytes() for frame in found] == [frame.tobytes() for frame in expected]
+        assert len(found) == 3
+
+
 def test_bad_samples_are_told(tmp_path):
     content = {
         "a": {"png": encoded(1), "json": b"{not json"},
@@ -183,7 +206,7 @@ def test_bad_samples_are_told(tmp_path):
     source = WebDataset({"val": write_shard(tmp_path / "s.tar", content)}).feed("val", "web", 0)
     found = [sample for sample, _ in source.read(source.evaluation_request(range(5)))]
     assert all(isinstance(sample, BadSample) for sample in found)
-    said = ["caption cannot be read", "caption cannot be read", "nor a sound nor a caption, only files ending in cls"]
+    said = ["caption cannot be read", "caption cannot be read", "nor a clip nor a caption, only files ending in cls"]
     said += ["neither text", "no object"]
     for key, sample, part in zip("abcde", found, said, strict=True):
         assert sample.id == f"s.tar/{key}"
@@ -208,6 +231,67 @@ def test_classes_are_files_or_keys(tmp_path):
         "there is neither a file ending in .cls nor a key 'cls' in a .json file",
     ]
     assert all(not sample.labels for sample, _ in read_all(WebDataset({"val": path})))
+
+
+def test_what_a_shard_holds_is_known_without_its_media(tmp_path):
+    content = {
+        "dir/a": {"JPG": encoded(1, "JPEG"), "json": {"caption": ["one", "two"], "kind": 2}},
+        "dir/b": {"txt": "b\n", "cls": "7"},
+        "c.d": {"png": encoded(2)},
+        "e": {"png": encoded(3), "txt": b"\xff\xfe"},
+        "f": {"npy": bytes(100)},
+        "__g__/h": {"txt": "passed over"},
+    }
+    path = write_shard(tmp_path / "a.tar", content)
+    source = WebDataset({"val": path}).feed("val", "web", 0)
+    read = [sample for sample, _ in source.read(source.evaluation_request(range(len(source))))]
+    walked = list(source.walk())
+    assert len(walked) == len(read) == count_samples(path) == 5
+    for found, expected in zip(walked, read, strict=True):
+        assert (type(found), found.id, found.origin) == (type(expected), expected.id, expected.origin)
+        if isinstance(expected, BadSample):
+            assert found.reason == expected.reason
+        else:
+            assert (found.captions, list(found.media)) == (expected.captions, list(expected.media))
+    labelled = WebDataset({"val": write_shard(tmp_path / "b.tar", {"b": content["dir/b"]})}, labels=["cls"])
+    assert [sample.labels for sample in labelled.feed("val", "web", 0).walk()] == [{"cls": 7}]
+
+
+def test_what_a_shard_holds_is_found_out_once(shards, monkeypatch, tmp_path):
+    monkeypatch.setenv("KDMM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(file_memory, "EVERY_S", 0.0)
+    monkeypatch.setattr(file_memory, "SETTLED_NS", -1)
+    first = feed(shards)
+    assert (len(first), len(list(first.walk())), len(first.identities())) == (TOTAL, TOTAL, SHARDS)
+    before = first.identities()
+    monkeypatch.setattr("kdmm.data.shards.tarfile.open", None)
+    again = feed(shards)
+    assert (len(again), [each.id for each in again.walk()]) == (TOTAL, [each.id for each in first.walk()])
+    assert again.identities() == before
+
+
+def test_training_comes_to_all_samples_and_evaluation_to_the_stated_ones(shards):
+    assert [feed(shards, samples=n).reach for n in (5, None, 1000)] == [TOTAL] * 3
+    val = WebDataset({"val": f"{shards}/000.tar"}, samples={"val": 2}).feed("val", "web", 0)
+    assert (val.reach, [each.id for each in val.walk()]) == (2, ["000.tar/x0_0", "000.tar/x0_1"])
+    many = WebDataset({"val": f"{shards}/000.tar"}, samples={"val": 5}).feed("val", "web", 0)
+    with pytest.raises(InputError, match="hold 3 samples where 5 were stated"):
+        list(many.walk())
+    remote = WebDataset("http://localhost/{0..1}.tar", samples=7).feed("train", "web", 0)
+    assert (remote.reach, remote.walk(), list(remote.identities())) == (7, None, ["0.tar", "1.tar"])
+
+
+@pytest.mark.parametrize(
+    ("urls", "names"),
+    [
+        (["/x/a/0.tar", "/x/a/1.tar"], ["0.tar", "1.tar"]),
+        (["/x/a/0.tar", "/x/b/0.tar"], ["a/0.tar", "b/0.tar"]),
+        (["/x/0.tar", "/x/b/c/0.tar"], ["0.tar", "b/c/0.tar"]),
+        (["http://h/a/0.tar", "http://h/b/0.tar"], ["a/0.tar", "b/0.tar"]),
+    ],
+)
+def test_ids_name_shards_below_the_folder_that_they_share(urls, names):
+    assert list(Stream(urls, 1, "web", 0, 0, "caption").names.values()) == names
 
 
 def read_all(source):

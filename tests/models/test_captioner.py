@@ -483,7 +483,8 @@ def test_transformers_own_decoders_write_too():
         assert cut(written[row]) == greedy(model, inputs[row : row + 1], 5)
 
 
-def test_a_model_is_a_file_that_writes_without_its_data(tmp_path):
+def saved(path):
+    """A model, written to a file too."""
     text = {
         "_target_": "kdmm.data.TrainedTokens",
         "trained_on": {"_target_": "kdmm.data.Emoji", "groups": ["Food & Drink"]},
@@ -502,7 +503,12 @@ def test_a_model_is_a_file_that_writes_without_its_data(tmp_path):
     model = targets.build(tree).eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter)  # so that texts differ
-    save_model(tmp_path / "model.safetensors", model, tree)
+    save_model(path, model, tree)
+    return model
+
+
+def test_a_model_is_a_file_that_writes_without_its_data(tmp_path):
+    model = saved(tmp_path / "model.safetensors")
     loaded = load_model(tmp_path / "model.safetensors")
     assert loaded.text == model.text
     assert loaded.text.content
@@ -513,3 +519,35 @@ def test_a_model_is_a_file_that_writes_without_its_data(tmp_path):
     assert not torch.allclose(logits[0, 0], logits[1, 0], atol=1e-2)
     for beams in (1, 3):
         assert loaded.describe(pictures, beams, 6) == model.describe(pictures, beams, 6)
+
+
+def test_a_trained_model_is_loaded_with_other_arguments_where_its_tensors_fit(tmp_path):
+    path = tmp_path / "model.safetensors"
+    model = saved(path)
+    given = batch(model, "vector", PAIRS)
+    plain, attending = model(given), load_model(path, changes={"decoder": {"attentions": True}})(given)
+    assert "cross_attention.1" not in plain
+    assert attending.keys() > plain.keys()
+    close(attending["logits"], plain["logits"])
+    assert attending["cross_attention.1"].shape[:2] == (4, 4)
+    assert attending["keys/cross_attention.1"].all()
+    other = load_model(path, changes={"decoder": {"dropout": 0.3}, "dropout": 0.5})
+    assert (other.projection[0].p, other.decoder.dropout.p) == (0.5, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"decodr": {"layers": 1}},
+            r"changes.decodr: the model has no such part; it has tower, decoder, text. Did you",
+        ),
+        ({"decoder": {"width": {"a": 1}}}, r"changes.decoder.width: the model has no such part; it has text"),
+        ({"decoder": {"attention": True}}, r"decoder.attention: unknown argument .*Did you mean 'attentions'"),
+        ({"decoder": {"layers": 3}}, r"does not fit the model it describes"),
+    ],
+)
+def test_changes_that_do_not_fit_are_named(tmp_path, changes, said):
+    saved(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=f"(?s){said}"):
+        load_model(tmp_path / "model.safetensors", changes=changes)

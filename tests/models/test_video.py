@@ -58,15 +58,17 @@ def test_frames_are_the_middles_of_equal_parts(length, count):
     assert found.shape == (count, 3, 2, 2)
 
 
-def test_of_a_clip_of_one_frame_it_is_taken_and_prepared_once():
+def test_of_a_clip_of_one_frame_it_is_taken_prepared_and_held_once():
     calls = []
 
     def image(frame):
         calls.append(frame)
         return torch.zeros(3, 2, 2)
 
-    assert Frames(16, image)(VideoClip(tuple(shades(1)))).shape == (16, 3, 2, 2)
+    found = Frames(16, image)(VideoClip(tuple(shades(1))))
+    assert found.shape == (16, 3, 2, 2)
     assert len(calls) == 1
+    assert found.untyped_storage().nbytes() == 3 * 2 * 2 * 4
 
 
 def test_a_random_frame_of_each_part_is_drawn_from_the_view():

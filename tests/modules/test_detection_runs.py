@@ -123,7 +123,7 @@ def test_a_small_detector_learns_of_a_larger_one_by_its_pyramid_and_its_anchors(
             tapped(detector(32), p0=FPN),
             teacher,
             terms={
-                "fgd": {"_target_": "kdmm.losses.FGD", "student": "p0", "teacher": "p0"},
+                "fgd": {"_target_": "kdmm.losses.FGD", "student": "p0", "teacher": "p0", "least_score": 0.1},
                 "pkd": {"_target_": "kdmm.losses.PKD", "student": "p0", "teacher": "p0"},
                 "cwd": {"_target_": "kdmm.losses.CWD", "student": "p0", "teacher": "p0", "temperature": 1},
                 "mgd": {"_target_": "kdmm.losses.MGD", "student": "p0", "teacher": "p0"},
@@ -189,6 +189,18 @@ def test_a_detector_of_too_few_classes_ends_as_wrong_input(here, capsys):
     Path("one.yaml").write_text(json.dumps(tree("teacher", {**detector(32), "classes": 1}, marked=1.0)))
     assert main(["fit", "one.yaml"]) == 2
     assert "TorchvisionDetector.classes: 1 given" in capsys.readouterr().err
+
+
+def test_broken_annotations_are_found_without_a_run_where_that_is_asked_for(here, capsys):
+    Path("one.yaml").write_text(json.dumps(tree("teacher", detector(32))))
+    assert main(["check", "one.yaml", "--data"]) == 0
+    file = here / "voc" / "p13.xml"  # of the val split
+    file.write_text(file.read_text().replace("<xmax>", "<xmax>9", 1))
+    assert main(["check", "one.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["check", "one.yaml", "--data"]) == 2
+    assert "p13.xml: object 1" in capsys.readouterr().err
+    assert not Path("runs").exists()
 
 
 def test_a_users_own_detector_teaches_and_learns_by_the_yaml_that_is_shown(here):

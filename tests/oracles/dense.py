@@ -52,6 +52,41 @@ def pixel_cross_entropy(student, labels, smoothing):
     return statistics.fmean(values)
 
 
+def pooled(sample, rows, columns):
+    """Means of the regions into which adaptive pooling cuts a map; those of a size that does not divide overlap."""
+
+    def region(place, count, size):
+        return range(place * size // count, -(-(place + 1) * size // count))
+
+    return [
+        [
+            [
+                statistics.fmean(
+                    channel[y][x] for y in region(i, rows, len(channel)) for x in region(j, columns, len(channel[0]))
+                )
+                for j in range(columns)
+            ]
+            for i in range(rows)
+        ]
+        for channel in sample
+    ]
+
+
+def pairwise_difference(student, teacher, grid, counts):
+    """``counts``: of each sample, booleans of the teacher's places; where it is false the maps are zero."""
+    values = []
+    for ours, theirs, keep in zip(student, teacher, counts, strict=True):
+        nodes = [place_vectors(pooled(sample, *grid)) for sample in (ours, theirs)]
+        there = [i for i, (share,) in enumerate(place_vectors(pooled([keep], *grid))) if share > 0]
+        cosines = [[cosine(vectors[i], vectors[j]) for i in there for j in there] for vectors in nodes]
+        values.append(statistics.fmean((a - b) ** 2 for a, b in zip(*cosines, strict=True)))
+    return statistics.fmean(values)
+
+
+def cosine(a, b):
+    return dot(a, b) / (math.hypot(*a) * math.hypot(*b))
+
+
 def correlation_loss(student, teacher):
     values = []
     for c in range(len(student[0])):

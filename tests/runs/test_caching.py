@@ -79,7 +79,7 @@ def test_a_run_on_a_store_is_resumed_measured_and_refused_as_others_are(here):
     assert losses(kdmm.fit(hybrid)) == pytest.approx(losses(whole), rel=1e-5)
 
 
-def test_the_command_writes_and_verifies(here, capsys):
+def test_the_command_writes_and_verifies(here, capsys, monkeypatch):
     tree = Path("small.yaml")
     from kdmm.config import save
 
@@ -96,6 +96,12 @@ def test_the_command_writes_and_verifies(here, capsys):
         "teacher.text.text": ["int8", "5"],
     }
     assert all(0.999 < float(quantile) <= 1 for row in rows.values() for quantile in row[2:6])
+    monkeypatch.setattr("kdmm.teachers.cache.verifying.SLACK", -1)
+    assert main(["cache", str(tree), "--store", "s", "--verify", "5"]) == 2
+    printed = capsys.readouterr()
+    assert "teacher.image.image" in printed.out  # the quantiles are printed all the same
+    assert "does not hold what the teacher says now. Beyond what the format loses" in printed.err
+    assert "teacher.image.image by " in printed.err
     assert main(["cache", str(tree), "--store", "s"]) == 2
     assert "was begun with something else" in capsys.readouterr().err
     assert main(["cache", str(tree), "--format", "text"]) == 2

@@ -1,4 +1,8 @@
 import json
+from dataclasses import replace
+from functools import partial
+from math import exp, log
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,7 +14,7 @@ from kdmm.errors import InputError
 from kdmm.models import ImageTransform, Preprocess, Writer
 from kdmm.runs.generation import free_path, samples_of, write_table
 from tests.data.files import Held, pairs
-from tests.parallel import PAIRS, Phrases, translator
+from tests.parallel import PAIRS, Phrases, tokens, translator
 
 
 def rows(path):
@@ -82,6 +86,110 @@ def test_an_error_leaves_no_file(tmp_path):
     bad = Sample("bad", image=_ref(tmp_path / "no.png"), origin="row 7")
     with pytest.raises(InputError, match="row 7: there is no such file"):
         write_table(Counting(translator().text), [("bad", bad)], tmp_path / "out.jsonl", 1, None, 8)
+    assert not list(tmp_path.iterdir())
+
+
+def by_hand(text, own):
+    """Smoothed BLEU of one text: runs of up to four words, or of as many as it has, the n-th run without a match half
+    of the one before it."""
+    ours, theirs = text.split(), own.split()
+    precisions, smooth = [], 1.0
+    for n in range(1, min(4, len(ours)) + 1):
+        runs, others = ([tuple(words[i : i + n]) for i in range(len(words) - n + 1)] for words in (ours, theirs))
+        matched = sum(min(runs.count(each), others.count(each)) for each in set(runs))
+        smooth *= 1.0 if matched else 2.0
+        precisions.append((matched or 1 / smooth) / len(runs))
+    if not set(ours) & set(theirs):
+        return 0.0
+    return min(1.0, exp(1 - len(theirs) / len(ours))) * exp(sum(map(log, precisions)) / len(precisions))
+
+
+class Guessing(Writer):
+    """Has three guesses about each source, the best first."""
+
+    modality = "source"
+    decoder = blank = None
+    guesses: ClassVar = {
+        "uno": ["a red", "the red cat", "the cat"],  # the second is nearest
+        "dos": ["a big dog", "dog", "a dog"],  # the third
+        "tres": ["far", "away", "off"],  # none has a word of it: the first
+        "cuatro": ["one", "two", "three"],  # nobody's text is known: the first
+        "cinco": ["", "left", "right"],  # the first says nothing
+        "seis": ["", "left", "right"],  # and nothing is left out here
+    }
+
+    def __init__(self):
+        super().__init__(tokens())
+        self.scale = nn.Parameter(torch.ones(1))
+
+    @property
+    def preprocess(self):
+        return Preprocess(source=self.text, text=self.text)
+
+    def read(self, inputs):
+        raise NotImplementedError
+
+    def hypotheses(self, inputs, beams, max_tokens=None):
+        assert beams == 3
+        return [self.guesses[source] for source in self.text.decode(inputs)]
+
+
+OWN = {
+    "uno": ("the red cat sat",),
+    "dos": ("a dog",),
+    "tres": ("near",),
+    "cuatro": (),
+    "cinco": ("right",),
+    "seis": (),
+}
+
+
+def test_of_several_texts_the_nearest_to_a_samples_own_is_written(tmp_path):
+    samples = [(name, Sample(name, source=name, captions=own)) for name, own in OWN.items()]
+    done = write_table(Guessing(), samples, tmp_path / "out.jsonl", 3, None, 2, "bleu")
+    expected = {
+        name: max(each, key=lambda text: max((by_hand(text, own) for own in OWN[name]), default=0.0))
+        for name, each in Guessing.guesses.items()
+    }
+    assert expected == {
+        "uno": "the red cat", "dos": "a dog", "tres": "far", "cuatro": "one", "cinco": "right", "seis": "",
+    }  # fmt: skip
+    assert {row["id"]: row["target"] for row in rows(done.path)} == {k: v for k, v in expected.items() if v}
+    assert (done.texts, done.empty) == (5, 1)
+
+
+@pytest.mark.parametrize("measure", ["bleu", "chrf"])
+def test_a_models_own_beams_are_what_is_chosen_from(tmp_path, measure):
+    from sacrebleu import sentence_bleu, sentence_chrf
+
+    score = {"bleu": partial(sentence_bleu, use_effective_order=True), "chrf": sentence_chrf}[measure]
+    model = translator()
+    held = Phrases().samples("train")
+    own = {sample.id: sample.captions for sample in held}
+    for sample in held[::2]:  # a text that only the last of the beams gives
+        own[sample.id] = (model.hypotheses(model.source([sample.source]), 3, 6)[0][-1] or "x",)
+    samples = [(each.id, replace(each, captions=own[each.id])) for each in held]
+    done = write_table(model, samples, tmp_path / "out.jsonl", 3, 6, 4, measure)
+    written = {row["id"]: row["target"] for row in rows(done.path)}
+    changed = 0
+    for sample in held:
+        texts = model.hypotheses(model.source([sample.source]), 3, 6)[0]
+        scores = [score(text, list(own[sample.id])).score for text in texts]
+        assert written.get(sample.id, "") == texts[scores.index(max(scores))]
+        changed += written.get(sample.id, "") != model.translate([sample.source], 3, 6)[0]
+    assert changed > 1
+
+
+def test_what_leaves_nothing_to_choose_from_is_named(tmp_path):
+    known = [(each.id, each) for each in Phrases().samples("train")]
+    unknown = [(name, replace(each, captions=())) for name, each in known]
+    for samples, beams, measure, said in (
+        (known, 2, "blue", r"nearest: found 'blue'; accepted: bleu, chrf. Did you mean 'bleu'"),
+        (known, 1, "bleu", r"nearest: 1 beam leaves nothing to choose from. Give 2 or more \(--beams\)"),
+        (unknown, 2, "chrf", r"nearest: 'chrf' given, but none of the 6 samples has a text"),
+    ):
+        with pytest.raises(InputError, match=said):
+            write_table(translator(), samples, tmp_path / "out.jsonl", beams, 6, 4, measure)
     assert not list(tmp_path.iterdir())
 
 

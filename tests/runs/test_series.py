@@ -1,9 +1,11 @@
+import inspect
 from pathlib import Path
 
 import pytest
 
+import kdmm
 from kdmm.errors import InputError
-from kdmm.runs.series import Series
+from kdmm.runs.series import GENERATE_KEYS, Series
 
 WHOLE = """
 name: digits/few
@@ -31,7 +33,8 @@ def test_rows_are_read_and_named_by_fold(tmp_path):
     row = series.rows["Soft labels, all of them"]
     assert series.folds == (0, 3)
     assert row.config == tmp_path / "../other/student.yaml"
-    assert row.generate == {"beams": 2}
+    assert row.generate == {"generated-train.jsonl": {"beams": 2}}
+    assert series.rows["alone"].generate == {}
     assert series.run_name("Soft labels, all of them", 3) == "digits/few/soft-labels-all-of-them-fold3"
 
 
@@ -62,6 +65,13 @@ def test_rows_of_one_config_share_overrides_before_their_own(tmp_path):
     assert list(series.chosen(["short"]).rows) == ["teacher", "short"]
 
 
+def test_a_row_may_write_several_tables(tmp_path):
+    tables = "[{beams: 2}, {output: near.jsonl, beams: 3, nearest: bleu}]"
+    row = read(tmp_path, WHOLE.replace("{beams: 2}", tables)).rows["Soft labels, all of them"]
+    assert row.generate == {"generated-train.jsonl": {"beams": 2}, "near.jsonl": {"beams": 3, "nearest": "bleu"}}
+    assert set(GENERATE_KEYS) <= inspect.signature(kdmm.generate).parameters.keys()
+
+
 def test_chosen_rows_bring_those_that_they_stand_on(tmp_path):
     series = read(tmp_path)
     assert list(series.chosen(["Soft labels, all of them"]).rows) == ["teacher", "Soft labels, all of them"]
@@ -83,8 +93,13 @@ def test_chosen_rows_bring_those_that_they_stand_on(tmp_path):
         ("{config: student.yaml}", "student.yaml", r"rows.alone: found 'student.yaml'; give its config"),
         ("{config: student.yaml}", "{config: s.yaml, seed: 1}", r"rows.alone.found 'seed'; accepted: config"),
         ("{beams: 2}", "true", r"generate: found True; give its arguments"),
+        ("{beams: 2}", "[{beams: 2}, 4]", r"generate: found 4; give its arguments"),
+        ("{beams: 2}", "{beam: 2}", r"generate.found 'beam'; accepted: .*Did you mean 'beams'"),
+        ("{beams: 2}", "[{beams: 2}, {beams: 3}]", r"generate: two tables are called 'generated-train.jsonl'"),
         ("{beams: 2}", "{beams: 2}\n    compared: 1", r"compared: found 1; accepted: true or false"),
         ("alone: {config: student.yaml}", "alone: {config: s.yaml, compared: false}", r"baseline: found 'alone'"),
+        ("student.yaml}", "s.yaml, metrics: [test/top]}", r"rows.alone.metrics: found 'test/top'; accepted: test/top1"),
+        ("student.yaml}", "s.yaml, metrics: test/top1}", r"rows.alone.metrics: found 'test/top1'; accepted: a list"),
         ("rows:", "differences: [[alone, pupil]]\nrows:", r"differences: found 'pupil'; accepted: teacher, alone"),
         ("rows:", "differences: [alone]\nrows:", r"differences: found \['alone'\]; accepted: a list of pairs"),
         (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdmm.data.files import hash_bytes, identity_of, open_file
+from kdmm.data.files import hash_bytes, open_file, state_of
 from kdmm.errors import InputError
 
 __all__ = ["FontFile", "read_font_file"]
@@ -78,11 +78,11 @@ def read_font_file(path: str) -> FontFile:
     Raises:
         InputError: it cannot be read, or is no whole sound font; the message says why, without the path.
     """
-    return _read(path, identity_of(path, None))
+    return _read(path, state_of(path, None))
 
 
 @lru_cache(maxsize=4)
-def _read(path: str, identity: str) -> FontFile:
+def _read(path: str, state: str) -> FontFile:
     with open_file(path, None) as file:
         data = file.read()
     chunks = _chunks(data)

@@ -4,6 +4,7 @@ from kdmm.losses.dense.anchor_kd import AnchorKD, box_distance, score_divergence
 from kdmm.losses.dense.cwd import CWD, channel_divergence
 from kdmm.losses.dense.fgd import FGD
 from kdmm.losses.dense.focal import attention_gap, focal_error
+from kdmm.losses.dense.pairwise_pixels import PairwisePixels, pairwise_difference
 from kdmm.losses.dense.pixel_cross_entropy import PixelCrossEntropy
 from kdmm.losses.dense.pixel_kl import PixelKL, pixel_divergence
 from kdmm.losses.dense.pkd import PKD, channel_correlation_loss
@@ -17,6 +18,7 @@ __all__ = [
     "MGD",
     "PKD",
     "AnchorKD",
+    "PairwisePixels",
     "PixelCrossEntropy",
     "PixelKL",
     "attention_gap",
@@ -24,6 +26,7 @@ __all__ = [
     "channel_correlation_loss",
     "channel_divergence",
     "focal_error",
+    "pairwise_difference",
     "pixel_divergence",
     "score_divergence",
 ]

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kdmm.errors import InputError
-from kdmm.outputs import Batch
+from kdmm.outputs import Batch, Outputs, read, valid
 
-__all__ = ["box_weights", "boxes_of"]
+__all__ = ["box_weights", "boxes_of", "with_detections"]
 
 
 def box_weights(
@@ -64,6 +64,26 @@ def boxes_of(batch: Batch, samples: int) -> tuple[list[Tensor], tuple[int, int]]
         )
     height, width = batch["image_size"]
     return boxes, (int(height), int(width))
+
+
+def with_detections(
+    boxes: Sequence[Float[Tensor, "_ 4"]], batch: Batch, teacher: Outputs, least_score: float | int
+) -> list[Tensor]:
+    """Return the boxes of each sample, those that the teacher finds where the picture is not ``marked``.
+
+    Args:
+        boxes: that are marked.
+        batch: ``marked`` (B,) says of which samples; without it all are.
+        teacher: its ``detections`` (B, K, 6): x1, y1, x2, y2 in pixels of the input, score, class.
+        least_score: of those taken.
+    """
+    found, marked = read(teacher, "detections", "teacher"), batch.get("marked")
+    taken = valid(teacher, "detections") & (found[..., 4] >= least_score)
+    known = [True] * len(found) if marked is None else marked.tolist()
+    return [
+        mine if is_known else rows[seen, :4]
+        for mine, is_known, rows, seen in zip(boxes, known, found, taken, strict=True)
+    ]
 
 
 def _touched(first: float, last: float, size: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kdmm.errors import InputError
 from kdmm.losses.adapters import Adapter, Fit
-from kdmm.losses.dense.box_weights import box_weights, boxes_of
+from kdmm.losses.dense.box_weights import box_weights, boxes_of, with_detections
 from kdmm.losses.dense.focal import attention_gap, focal_error
 from kdmm.losses.dense.global_context import GlobalContext
 from kdmm.losses.features.places import compared
@@ -41,8 +41,9 @@ class FGD(SampleTerm):
     other detectors theirs differ by factors of up to twenty.
 
     We differ in the places of a box, those that it touches, where the authors' code adds a further row and column, and
-    in places that do not count (``valid/<name>``), which count as equal. A picture that is not marked counts as one
-    without objects: give this term marked pictures alone.
+    in places that do not count (``valid/<name>``), which count as equal. In the paper every picture is marked. One that
+    is not counts as one without objects, unless ``least_score`` is given: then the boxes that the teacher finds in it
+    (its ``detections`` and ``valid/detections``) stand for those that nobody drew.
 
     Args:
         student: what the student's map is called.
@@ -52,6 +53,8 @@ class FGD(SampleTerm):
         attention: weight of the attention's differences.
         relation: weight of the relations.
         temperature: divides activations in the attention; smaller is sharper.
+        least_score: of the teacher's detections that are the boxes of a picture that is not marked, in [0, 1]; None:
+            it has none.
         adapter: maps the student's map to the teacher's shape; None: `Fit`.
     """
 
@@ -66,6 +69,7 @@ class FGD(SampleTerm):
         attention: float | int = 5e-4,
         relation: float | int = 5e-6,
         temperature: float | int = 0.5,
+        least_score: float | int | None = None,
         adapter: Adapter | None = None,
     ) -> None:
         super().__init__()
@@ -75,6 +79,9 @@ class FGD(SampleTerm):
         self.attention = checked_number("FGD: attention", attention, least=0.0)
         self.relation = checked_number("FGD: relation", relation, least=0.0)
         self.temperature = checked_number("FGD: temperature", temperature, above=0.0)
+        if least_score is not None:
+            checked_number("FGD: least_score", least_score, least=0.0, most=1.0)
+        self.least_score = least_score
         self.adapter = Fit() if adapter is None else adapter
 
     def build(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
@@ -94,6 +101,8 @@ class FGD(SampleTerm):
         ((ours, theirs, places),), there = compared(student, teacher, self.layers)
         ours = torch.where(places[:, None], self.adapter(ours, theirs), 0.0)  # the teacher is zero there
         boxes, image_size = boxes_of(batch, len(there))
+        if self.least_score is not None:
+            boxes = with_detections(boxes, batch, teacher, self.least_score)
         inside, outside = box_weights(
             [boxes[i] for i in there.nonzero().flatten().tolist()], image_size, (theirs.shape[2], theirs.shape[3])
         )
@@ -109,5 +118,6 @@ class FGD(SampleTerm):
 
     @classmethod
     def reads(cls, arguments: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the two names given."""
-        return named(arguments.get("student")), named(arguments.get("teacher"))
+        """Return the two names given, and the teacher's detections where they are asked for."""
+        found = named() if arguments.get("least_score") is None else named("detections")
+        return named(arguments.get("student")), named(arguments.get("teacher")) | found

@@ -79,8 +79,9 @@ class PixelCrossEntropy(SampleTerm):
         if self.label not in batch:
             raise InputError(
                 f"PixelCrossEntropy: label is {self.label!r}, but the batch holds only "
-                f"{', '.join(sorted(batch)) or 'nothing'}. Set the DataModule's `canvas`: without it batches hold no "
-                f"maps.{nearest(self.label, batch)}"
+                f"{', '.join(sorted(batch)) or 'nothing'}. Set the DataModule's `canvas`, without which batches hold "
+                "no maps, and take a source that has some, such as MaskFolder, or CocoDetection with `masks: true`."
+                + nearest(self.label, batch)
             )
         labels = torch.as_tensor(batch[self.label], device=logits.device).long()
         known = labels[labels != self.ignore_index]

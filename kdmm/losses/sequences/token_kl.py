@@ -9,7 +9,14 @@ from torch import Tensor
 from kdmm.distributed import global_mean
 from kdmm.errors import InputError
 from kdmm.losses.logits.divergence import Divergence, softmax_divergence
-from kdmm.losses.sequences.tokens import IGNORED, both_valid, named_labels, read_tokens, token_labels
+from kdmm.losses.sequences.tokens import (
+    IGNORED,
+    both_valid,
+    check_same_tokens,
+    named_labels,
+    read_tokens,
+    token_labels,
+)
 from kdmm.losses.term import Term, all_true, checked_choice, checked_number, named
 from kdmm.outputs import Batch, Outputs
 
@@ -25,8 +32,12 @@ class TokenKL(Term):
     et al. 2023, arXiv:2306.13649; a generalized ``jensen_shannon``) take the student's own samples, which whoever makes
     the batch must draw.
 
-    Both models must score the same vocabulary. Other sizes are refused; vocabularies of equal size may still be
-    different, and scores padded to a round size may hide equal ones: see `check_vocabularies`.
+    Both models must score the same vocabulary. Other sizes are refused, and models that say which ``tokens`` they score
+    and disagree on a first batch. Vocabularies of equal size may still be different, and scores padded to a round
+    size may hide equal ones: see `check_vocabularies`.
+
+    At the places of hidden tokens (`kdmm.models.MaskedLM`) it is the loss of DistilBERT's soft labels (Sanh et al.
+    2019, arXiv:1910.01108).
 
     Args:
         temperature: divides the scores of both models.
@@ -58,6 +69,11 @@ class TokenKL(Term):
         self.ignore_index = ignore_index
         self.student_name = student
         self.teacher_name = teacher
+
+    def build(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
+        """Check that models that say which tokens they score speak of the same ones."""
+        if self.student_name == self.teacher_name == "logits":
+            check_same_tokens("TokenKL", student, teacher)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Float[Tensor, ""]:
         """Return the divergence of the student's distributions from the teacher's."""

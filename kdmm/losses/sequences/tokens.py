@@ -10,7 +10,7 @@ from torch import Tensor
 from kdmm.errors import InputError, nearest
 from kdmm.outputs import Batch, Outputs, present, read
 
-__all__ = ["IGNORED", "both_valid", "named_labels", "read_tokens", "token_labels", "valid_tokens"]
+__all__ = ["IGNORED", "both_valid", "check_same_tokens", "named_labels", "read_tokens", "token_labels", "valid_tokens"]
 
 IGNORED = -100  # what PyTorch and transformers ignore by default
 OF_STUDENT = "student."
@@ -60,6 +60,22 @@ def both_valid(
             f"{theirs.shape[1]}. Tokens are compared place by place: give both models the same tokens and padding."
         )
     return ours & theirs
+
+
+def check_same_tokens(term: str, student: Outputs, teacher: Outputs) -> None:
+    """Check that models that say which ``tokens`` (B, T) their ``logits`` are of agree where both have some.
+
+    Raises:
+        InputError: they do not: other vocabularies, or other tokens hidden.
+    """
+    given = [outputs["tokens"] for outputs in (student, teacher) if "tokens" in outputs]
+    if len(given) < 2 or given[0].shape != given[1].shape:  # of other lengths: `both_valid` says so
+        return
+    if (given[0] != given[1])[both_valid(term, student, "logits", teacher, "logits")].any():
+        raise InputError(
+            f"{term}: student and teacher score other tokens of the same texts. Give both the same tokenizer "
+            "(check_vocabularies compares vocabularies), and masked language models the same `ratio` and `seed`."
+        )
 
 
 def token_labels(

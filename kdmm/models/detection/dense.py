@@ -27,15 +27,17 @@ class DenseFamily(Family):
     gives: ClassVar[frozenset[str]] = frozenset({"class_logits", "anchor_boxes", "anchors"})
 
     @abstractmethod
-    def losses(
-        self,
-        detector: Any,
-        targets: list[dict[str, Tensor]],
-        head: dict[str, Tensor],
-        anchors: list[Tensor],
-        sizes: Any,
-    ) -> dict[str, Tensor]:
-        """Return torchvision's own losses of the pictures that are marked."""
+    def further(
+        self, detector: Any, targets: list[dict[str, Tensor]], anchors: list[Tensor], sizes: list[int]
+    ) -> tuple[Any, ...]:
+        """Return what torchvision's own losses are computed from besides targets, head and anchors.
+
+        Args:
+            detector: of the family.
+            targets: of the pictures that are marked.
+            anchors: of these pictures.
+            sizes: places of each level.
+        """
 
     def logits(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
         """Return what gives each class's score, that of a detection, by a sigmoid."""
@@ -65,7 +67,8 @@ class DenseFamily(Family):
                 marked = {name: x[rows] for name, x in head.items()}
                 known = self.given([target for target in targets if target is not None])
                 sizes = [x.shape[2] * x.shape[3] for x in levels]
-                found.losses = self.losses(its, known, marked, [each_anchors[row] for row in rows], sizes)
+                theirs = [each_anchors[row] for row in rows]
+                found.losses = its.compute_loss(known, marked, theirs, *self.further(its, known, theirs, sizes))
             else:
                 found.losses = self.no_loss(list(head.values()))
         if not detector.training:
@@ -81,17 +84,11 @@ class RetinaNet(DenseFamily):
     background: ClassVar[int] = 0
     parts: ClassVar[tuple[str, ...]] = ("classification", "bbox_regression")
 
-    def losses(
-        self,
-        detector: Any,
-        targets: list[dict[str, Tensor]],
-        head: dict[str, Tensor],
-        anchors: list[Tensor],
-        sizes: Any,
-    ) -> dict[str, Tensor]:
-        """Return torchvision's own losses."""
-        found: dict[str, Tensor] = detector.compute_loss(targets, head, anchors)
-        return found
+    def further(
+        self, detector: Any, targets: list[dict[str, Tensor]], anchors: list[Tensor], sizes: list[int]
+    ) -> tuple[Any, ...]:
+        """Return nothing."""
+        return ()
 
 
 class Fcos(DenseFamily):
@@ -100,17 +97,11 @@ class Fcos(DenseFamily):
     background: ClassVar[int] = 0
     parts: ClassVar[tuple[str, ...]] = ("classification", "bbox_regression", "bbox_ctrness")
 
-    def losses(
-        self,
-        detector: Any,
-        targets: list[dict[str, Tensor]],
-        head: dict[str, Tensor],
-        anchors: list[Tensor],
-        sizes: Any,
-    ) -> dict[str, Tensor]:
-        """Return torchvision's own losses."""
-        found: dict[str, Tensor] = detector.compute_loss(targets, head, anchors, sizes)
-        return found
+    def further(
+        self, detector: Any, targets: list[dict[str, Tensor]], anchors: list[Tensor], sizes: list[int]
+    ) -> tuple[Any, ...]:
+        """Return the places of each level."""
+        return (sizes,)
 
     def logits(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
         """Return the logits of detections' scores: the geometric mean of class score and centre-ness."""
@@ -128,20 +119,12 @@ class Ssd(DenseFamily):
     background: ClassVar[int] = 1
     parts: ClassVar[tuple[str, ...]] = ("bbox_regression", "classification")
 
-    def losses(
-        self,
-        detector: Any,
-        targets: list[dict[str, Tensor]],
-        head: dict[str, Tensor],
-        anchors: list[Tensor],
-        sizes: Any,
-    ) -> dict[str, Tensor]:
-        """Return torchvision's own losses."""
-        matched = [
-            self._matched(detector, target["boxes"], each) for target, each in zip(targets, anchors, strict=True)
-        ]
-        found: dict[str, Tensor] = detector.compute_loss(targets, head, anchors, matched)
-        return found
+    def further(
+        self, detector: Any, targets: list[dict[str, Tensor]], anchors: list[Tensor], sizes: list[int]
+    ) -> tuple[Any, ...]:
+        """Return which box each anchor is matched with."""
+        pairs = zip(targets, anchors, strict=True)
+        return ([self._matched(detector, target["boxes"], each) for target, each in pairs],)
 
     def logits(self, head: Mapping[str, Tensor]) -> Float[Tensor, "N A C"]:
         """Return the logit of each class against all else."""

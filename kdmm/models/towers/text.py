@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kdmm.errors import InputError
@@ -103,7 +103,7 @@ class TransformerText(TextTower):
     def forward(self, text: Int[Tensor, "N T"]) -> Float[Tensor, "N width"]:
         """Encode captions."""
         mask = text != self.pad_id
-        hidden = self._encoded(text, mask)
+        hidden = self.token_states(text)
         if self.pooling == "mean":
             weight = mask.unsqueeze(-1).to(hidden.dtype)
             hidden = (hidden * weight).sum(1) / weight.sum(1).clamp_min(1)
@@ -112,8 +112,9 @@ class TransformerText(TextTower):
         pooled: Tensor = hidden
         return pooled
 
-    def _encoded(self, text: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N T width"]:
+    def token_states(self, text: Int[Tensor, "N T"]) -> Float[Tensor, "N T width"]:
         """Return the last hidden states, and let the taps see what they want."""
+        mask = text != self.pad_id
         wanted = {
             "hidden_states": any(point.is_tapped for point in self.states),
             "attentions": any(point.is_tapped for point in self.scores),

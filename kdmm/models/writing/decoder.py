@@ -66,14 +66,17 @@ class TextDecoder(nn.Module, ABC):
         """
 
     @torch.no_grad()
-    def write(self, memory: Memory, tokens: TextTokens, beams: int, max_tokens: int) -> Int[Tensor, "N T"]:
-        """Return the best text of each sample, each token in turn with all before it.
+    def write(
+        self, memory: Memory, tokens: TextTokens, beams: int, max_tokens: int, best: int = 1
+    ) -> Int[Tensor, "M T"]:
+        """Return the best texts of each sample, M = N * best, each token in turn with all before it.
 
         Args:
             memory: what was read.
             tokens: the tokenizer of what is written.
             beams: 1 takes the best token each time.
             max_tokens: the most that are written, with the end.
+            best: texts a sample, up to as many as beams; they stand one after the other, the best first.
         """
         many = memory if beams == 1 else memory.repeated(beams)
 
@@ -84,7 +87,7 @@ class TextDecoder(nn.Module, ABC):
         count, device = len(memory.places), memory.places.device
         if beams == 1:
             return greedy_search(scores, count, tokens, max_tokens, device)
-        return beam_search(scores, count, tokens, beams, max_tokens, device)
+        return beam_search(scores, count, tokens, beams, max_tokens, device, best)
 
 
 class EncoderDecoder(TextDecoder, ABC):

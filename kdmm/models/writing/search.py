@@ -43,9 +43,15 @@ def greedy_search(
 
 
 def beam_search(
-    scores: Scores, count: int, tokens: TextTokens, beams: int, max_tokens: int, device: torch.device
-) -> Int[Tensor, "N T"]:
-    """Keep the K likeliest beginnings, and return the ended text with the greatest log-likelihood a token.
+    scores: Scores,
+    count: int,
+    tokens: TextTokens,
+    beams: int,
+    max_tokens: int,
+    device: torch.device,
+    best: int = 1,
+) -> Int[Tensor, "M T"]:
+    """Keep the K likeliest beginnings, and return the ended texts with the greatest log-likelihood a token.
 
     As in transformers: a text counts its end; it may end where it is among the K likeliest; the search of a sample is
     over when K texts have ended that are all better than the best beginning is so far. What has not ended after
@@ -58,9 +64,11 @@ def beam_search(
         beams: K.
         max_tokens: the most that are written, with the end.
         device: where the scores are computed.
+        best: ended texts a sample, up to K.
 
     Returns:
-        The tokens of each sample's best text without the begin; padding after the end.
+        The tokens of each sample's best texts without the begin, one text after the other, the best first, M = N * best
+        in all; padding after the end. Where fewer than K texts can be written at all, the last ones are empty.
     """
     texts = torch.full((count, beams, 1), tokens.begin, device=device)
     total = torch.full((count, beams), -torch.inf, device=device)
@@ -69,10 +77,10 @@ def beam_search(
     ended_score = torch.full((count, beams), -torch.inf, device=device)
     over = torch.zeros(count, 1, dtype=torch.bool, device=device)  # so that no text depends on its neighbours'
     for length in range(1, max_tokens + 1):
-        found = _masked(scores(texts.flatten(0, 1)), tokens).log_softmax(1).float()
-        every = (total[..., None] + found.reshape(count, beams, -1)).flatten(1)
+        scored = _masked(scores(texts.flatten(0, 1)), tokens).log_softmax(1).float()
+        every = (total[..., None] + scored.reshape(count, beams, -1)).flatten(1)
         value, place = every.topk(2 * beams, 1)  # K of them go on, if K end
-        parent, token = place // found.shape[1], place % found.shape[1]
+        parent, token = place // scored.shape[1], place % scored.shape[1]
         grown = torch.cat([texts.gather(1, parent[..., None].expand(-1, -1, length)), token[..., None]], 2)
         ends = (token == tokens.end) | (length == max_tokens)
         among_best = torch.arange(value.shape[1], device=device) < beams
@@ -85,8 +93,8 @@ def beam_search(
         over = over | (ended_score[:, -1:] >= total[:, :1] / length)
         if bool(over.all()):
             break
-    best = ended[:, 0, 1:]
-    return best[:, : max(1, int((best != tokens.pad).any(0).sum()))]
+    found = ended[:, :best, 1:].flatten(0, 1)
+    return found[:, : max(1, int((found != tokens.pad).any(0).sum()))]
 
 
 def _masked(scores: Float[Tensor, "M V"], tokens: TextTokens) -> Float[Tensor, "M V"]:

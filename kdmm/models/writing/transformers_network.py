@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from kdmm.errors import InputError
+from kdmm.models.tied import keep_tied_once
 from kdmm.models.tokens import TextTokens
 from kdmm.models.writing.decoder import EncoderDecoder, Memory
 
@@ -33,9 +34,7 @@ class TransformersNetwork(EncoderDecoder):
         super().__init__()
         self.model: Any = model
         self.attentions = attentions
-        self._tied = _tied(model)
-        self.register_state_dict_post_hook(_leave_tied_out)  # type: ignore[no-untyped-call]  # torch's own
-        self.register_load_state_dict_pre_hook(_put_tied_in)  # type: ignore[no-untyped-call]  # torch's own
+        keep_tied_once(self)
 
     @property
     def longest(self) -> int | None:
@@ -78,8 +77,10 @@ class TransformersNetwork(EncoderDecoder):
         }
 
     @torch.no_grad()
-    def write(self, memory: Memory, tokens: TextTokens, beams: int, max_tokens: int) -> Int[Tensor, "N T"]:
-        """Return the best text of each sample, by transformers' search, which keeps what the layers computed.
+    def write(
+        self, memory: Memory, tokens: TextTokens, beams: int, max_tokens: int, best: int = 1
+    ) -> Int[Tensor, "M T"]:
+        """Return the best texts of each sample, by transformers' search, which keeps what the layers computed.
 
         Raises:
             InputError: the model has no positions for so many tokens.
@@ -93,6 +94,7 @@ class TransformersNetwork(EncoderDecoder):
 
         settings = GenerationConfig(
             num_beams=beams,
+            num_return_sequences=best,
             do_sample=False,
             max_new_tokens=max_tokens,
             decoder_start_token_id=tokens.begin,
@@ -118,26 +120,3 @@ def _read(memory: Memory) -> Any:
 
 def _numbered(name: str, tensors: Any) -> dict[str, Tensor]:
     return {f"{name}.{place}": tensor for place, tensor in enumerate(tensors)}
-
-
-def _tied(model: nn.Module) -> dict[str, str]:
-    """Return the further names of parameters that several layers share, with their first name."""
-    first: dict[int, str] = {}
-    names: dict[str, str] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        if first.setdefault(id(parameter), name) != name:
-            names[name] = first[id(parameter)]
-    return names
-
-
-def _leave_tied_out(module: Any, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    """Keep a shared parameter once in a state: a file would hold it several times."""
-    for name in module._tied:
-        state.pop(f"{prefix}model.{name}", None)
-
-
-def _put_tied_in(module: Any, state: dict[str, Any], prefix: str, *others: Any) -> None:
-    """Give a state its shared parameters' further names back."""
-    for name, first in module._tied.items():
-        if f"{prefix}model.{first}" in state:
-            state.setdefault(f"{prefix}model.{name}", state[f"{prefix}model.{first}"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -137,6 +137,29 @@ class Writer(nn.Module, ABC):
         Raises:
             InputError: fewer than one beam or token.
         """
+        return self._written(self.read_features if are_features else self.read, inputs, beams, max_tokens)
+
+    @torch.no_grad()
+    def hypotheses(self, inputs: Tensor, beams: int, max_tokens: int | None = None) -> list[list[str]]:
+        """Write about each of N samples as many texts as there are beams, in evaluation mode.
+
+        Args:
+            inputs: as for `generate`.
+            beams: as for `generate`.
+            max_tokens: as for `generate`.
+
+        Returns:
+            Each sample's texts, the best first, which is `generate`'s. Texts of other tokens may read alike.
+
+        Raises:
+            InputError: fewer than one beam or token.
+        """
+        texts = self._written(self.read, inputs, beams, max_tokens, best=beams)
+        return [texts[start : start + beams] for start in range(0, len(texts), beams)]
+
+    def _written(
+        self, read: Callable[[Tensor], Memory], inputs: Tensor, beams: int, max_tokens: int | None, best: int = 1
+    ) -> list[str]:
         wanted = self.text.context_length if max_tokens is None else max_tokens
         for setting, value in (("beams", beams), ("max_tokens", wanted)):
             if value < 1:
@@ -144,8 +167,7 @@ class Writer(nn.Module, ABC):
         training = self.training
         self.eval()
         try:
-            memory = self.read_features(inputs) if are_features else self.read(inputs)
-            return self.text.decode(self.decoder.write(memory, self.text, beams, wanted))
+            return self.text.decode(self.decoder.write(read(inputs), self.text, beams, wanted, best))
         finally:
             self.train(training)
 

@@ -11,7 +11,7 @@ from kdmm.distributed import all_reduce_sum, rank
 from kdmm.errors import InputError
 from kdmm.teachers.cache.data import CacheSource
 from kdmm.teachers.cache.keys import TEXTS
-from kdmm.teachers.cache.lacking import missing_texts, missing_views, views_of
+from kdmm.teachers.cache.lacking import left_out, missing_texts, missing_views, views_of
 from kdmm.teachers.cache.plan import Plan
 from kdmm.teachers.cache.precision import under
 from kdmm.teachers.cache.requests import texts_of
@@ -41,7 +41,7 @@ def add(store: Store, teachers: Mapping[str, Running], data: CacheSource, splits
         InputError: an answer depends on a caption and a medium together, whose missing ones are not added.
     """
     splits = tuple(split for split in splits if data.has(split))
-    missing = {name: missing_of(table, data, splits) for name, table in store.tables.items()}
+    missing = {name: missing_of(store, table, data, splits) for name, table in store.tables.items()}
     if not any(any(map(len, each.values())) for each in missing.values()):
         return False
     settings = _settings(store, splits)
@@ -64,11 +64,12 @@ def add(store: Store, teachers: Mapping[str, Running], data: CacheSource, splits
     return True
 
 
-def missing_of(table: StoredTable, data: CacheSource, splits: Iterable[str]) -> dict[str, Any]:
+def missing_of(store: Store, table: StoredTable, data: CacheSource, splits: Iterable[str]) -> dict[str, Any]:
     """Return what a table lacks: under ``texts`` those, and by split the positions of each source with the views.
 
     Args:
-        table: the table.
+        store: the store.
+        table: one of its tables.
         data: the DataModule.
         splits: which of its splits.
 
@@ -82,21 +83,27 @@ def missing_of(table: StoredTable, data: CacheSource, splits: Iterable[str]) -> 
             f"fill: online adds answers to {' with '.join(table.reads)} one modality at a time. Write a store of these "
             "data with `kdmm cache`, or take kdmm.teachers.Hybrid."
         )
-    return {split: each for split in splits if (each := _positions(table, data, split))}
+    return {split: each for split in splits if (each := _positions(store, table, data, split))}
 
 
-def _positions(table: StoredTable, data: CacheSource, split: str) -> tuple[dict[str, list[int]], list[int]] | tuple[()]:
+def _positions(
+    store: Store, table: StoredTable, data: CacheSource, split: str
+) -> tuple[dict[str, list[int]], list[int]] | tuple[()]:
     if split == "train" and data.views is None:
         raise InputError("views: fill: online needs a fixed number. Set `data.views`, or take kdmm.teachers.Hybrid.")
-    views = views_of(data, split)
+    views, may_lack = views_of(data, split), left_out(store, data, split)
     found: dict[str, list[int]] = {}
     lacking: set[int] = set()
-    for place in data.everything(split).walk():
-        if all(place.sample.has(each) for each in table.reads):
-            new = missing_views(table, place.name, views)
-            if new:
-                found.setdefault(place.source, []).append(place.position)
-                lacking.update(new)
+    every = [
+        (place.name, place.source, place.position, may_lack(place))
+        for place in data.everything(split).walk()
+        if all(place.sample.has(each) for each in table.reads)
+    ]
+    for place, new in missing_views(table, [name for name, *_ in every], views):
+        _, source, position, without = every[place]
+        if len(new) < len(views) or not without:
+            found.setdefault(source, []).append(position)
+            lacking.update(new)
     return (found, sorted(lacking)) if found else ()
 
 

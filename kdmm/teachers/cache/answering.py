@@ -23,6 +23,7 @@ __all__ = ["answer", "columns_of", "inputs_of"]
 SCALES = ("logit_scale", "logit_bias")
 SIZE = "image_size"
 ATTENTION = 4  # dimensions: (B, heads, T, T)
+ROUNDING = 0.01  # relative; bfloat16's is 0.004
 SHORT, LONG = "a", "a dog and a cat " * 8  # two texts whose numbers of tokens differ, unless all texts have as many
 
 
@@ -75,7 +76,10 @@ def columns_of(
             continue
         device = next(teacher.model.parameters()).device
         with torch.no_grad():
-            found = answer(teacher, {name: _twice(x, device) for name, x in inputs.items()})
+            given = {name: _twice(x, device) for name, x in inputs.items()}
+            found = answer(teacher, given)
+            if len(reads) > 1:
+                _check_alone(part, teacher, given, found, columns)
         scales |= {name: x.float().cpu() for name, x in found.items() if not x.ndim and name.split("/")[0] in SCALES}
         rows = {name: x for name, x in found.items() if name not in seen and _is_answer(found, name)}
         seen |= rows.keys()
@@ -121,6 +125,36 @@ def _example(data: CacheSource, splits: Sequence[str], preprocess: Preprocess) -
                 if batch is not None:
                     return inputs_of(batch, preprocess)
     return {}
+
+
+def _check_alone(
+    part: str,
+    teacher: Running,
+    inputs: Mapping[str, Any],
+    outputs: Outputs,
+    columns: Mapping[tuple[str, ...], Mapping[str, Column]],
+) -> None:
+    """Refuse what is said of one modality alone, but otherwise where it stands beside another.
+
+    Args:
+        part: the teacher's name in a batch.
+        teacher: that runs.
+        inputs: of several modalities.
+        outputs: what is said of them.
+        columns: what depends on one of them, as far as it is known.
+
+    Raises:
+        InputError: an output does.
+    """
+    for reads, kept in columns.items():
+        alone = answer(teacher, {name: x for name, x in inputs.items() if name in (*reads, SIZE)})
+        for name in kept:
+            x, y = alone[name].float(), outputs[name].float()
+            if x.shape != y.shape or not torch.allclose(x, y, rtol=ROUNDING, atol=ROUNDING * float(x.abs().max())):
+                raise InputError(
+                    f"outputs: what the {part} says as {name!r} of {' and '.join(reads)} changes with what stands "
+                    "beside it, so it cannot be looked up. Name the outputs that are kept without it, with --outputs."
+                )
 
 
 def _is_answer(outputs: Outputs, name: str) -> bool:

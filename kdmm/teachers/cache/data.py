@@ -18,11 +18,15 @@ class Samples(Protocol):
     def counts(self) -> dict[str, int]:
         """How many positions each source has."""
 
-    def identities(self) -> dict[str, str]:
-        """Return what changes with the content of each source that is read from front to back."""
+    @property
+    def unlisted(self) -> list[str]:
+        """The sources whose samples are not known before they are read."""
 
-    def identity(self, sample: Any, modalities: Sequence[str]) -> str:
-        """Return what changes when the sample's media do."""
+    def identities(self) -> dict[str, dict[str, str]]:
+        """Return what changes with the content of each shard, by its name, of each source that has shards."""
+
+    def identified(self, modalities: Sequence[str]) -> Iterator[tuple[Any, str]]:
+        """Yield, as `walk` does, every sample of the sources without shards, with what changes when its media do."""
 
     def walk(self, listed: bool = False) -> Iterator[Any]:
         """Yield every sample in order, with ``source``, ``position``, ``name`` and ``sample``."""
@@ -40,6 +44,10 @@ class CacheSource(Protocol):
     @property
     def views(self) -> int | None:
         """K, so that a sample's view in pass p is p modulo K; ``None`` if each pass has a new view."""
+
+    @property
+    def bad_samples(self) -> str:
+        """``skip`` where samples that cannot be read are left out, ``stop`` where they end the run."""
 
     @property
     def facts(self) -> Mapping[str, str]:

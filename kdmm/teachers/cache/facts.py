@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from kdmm.errors import InputError
-from kdmm.models import Tapped, untapped
+from kdmm.models import Preprocess, Tapped, untapped
 from kdmm.teachers.cache.keys import TEXTS
 from kdmm.teachers.teacher import Running
 
-__all__ = ["differences", "facts_of_data", "facts_of_teacher", "weights_of"]
+__all__ = ["differences", "facts_of_data", "facts_of_model", "facts_of_teacher"]
 
 VERSIONS = {
     "image": ("pillow", "torchvision", "resvg-py", "open_clip_torch"),
@@ -37,20 +37,6 @@ UNTOLD = ("training", "weights_from", "name_or_path", "freeze", "frozen")
 SHOWN = 120  # letters of a fact in a message
 
 
-def weights_of(network: nn.Module, digest: Any = None) -> Any:
-    """Return a digest that a network's tensors have gone into, by name.
-
-    Args:
-        network: any.
-        digest: to go on with; ``None`` begins one.
-    """
-    digest = hashlib.blake2b(digest_size=16) if digest is None else digest
-    for name, value in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest
-
-
 def facts_of_teacher(part: str, teacher: Running) -> dict[str, str]:
     """Return what decides a running teacher's answer to what it reads; nothing of where its files lie.
 
@@ -58,11 +44,23 @@ def facts_of_teacher(part: str, teacher: Running) -> dict[str, str]:
         part: the teacher's name in a batch, before the names of facts where it is one of several.
         teacher: that runs.
     """
-    model, preprocess = teacher.model, teacher.preprocess
-    plain = untapped(model)
-    found = {"model": f"{type(plain).__module__}.{type(plain).__qualname__}", "weights": weights_of(plain).hexdigest()}
-    found["settings"] = _settings(plain)
+    found = facts_of_model(teacher.model, teacher.preprocess)
     found["precision"] = teacher.precision or "none"
+    return {f"teacher's {name}" if part == "teacher" else f"{part}'s {name}": fact for name, fact in found.items()}
+
+
+def facts_of_model(model: nn.Module, preprocess: Preprocess) -> dict[str, str]:
+    """Return what decides a model's answer to what it reads; nothing of where its files lie.
+
+    Args:
+        model: the model, or those parts of it that answer.
+        preprocess: of what it reads.
+    """
+    plain = untapped(model)
+    found = {"model": f"{type(plain).__module__}.{type(plain).__qualname__}"}
+    types = {str(x.dtype).removeprefix("torch.") for x in plain.parameters()}
+    found["weights"] = " ".join((*sorted(types), _weights(plain)))  # a Trainer may round them
+    found["settings"] = _settings(plain)
     if isinstance(model, Tapped):
         found["taps"] = repr(model.taps)
     for modality, medium in preprocess.media.items():
@@ -73,7 +71,7 @@ def facts_of_teacher(part: str, teacher: Running) -> dict[str, str]:
             digest.update(repr(tokenize([text]).tolist()).encode())
         told = re.sub(f"'{PLACE.pattern}'", "'...'", _told(f"preprocess.{modality}", tokenize))
         found[f"tokenizer of {modality}"] = f"{told} {digest.hexdigest()}"
-    return {f"teacher's {name}" if part == "teacher" else f"{part}'s {name}": fact for name, fact in found.items()}
+    return found
 
 
 def facts_of_data(facts: Mapping[str, str], modalities: Iterable[str]) -> dict[str, str]:
@@ -106,6 +104,15 @@ def differences(stored: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
         for name, fact in here.items()
         if stored.get(name, "none") != fact
     ]
+
+
+def _weights(model: nn.Module) -> str:
+    """Return a digest of a model's tensors and their names."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _settings(model: nn.Module) -> str:

@@ -13,17 +13,18 @@ from torch import Tensor
 from kdmm.errors import InputError
 from kdmm.teachers.cache.data import CacheSource
 from kdmm.teachers.cache.files import checksum, mapped, read_json, write_json, write_tensors
-from kdmm.teachers.cache.formats import merged
+from kdmm.teachers.cache.form import FORM
+from kdmm.teachers.cache.format import merged
 from kdmm.teachers.cache.keys import TEXTS, Index
-from kdmm.teachers.cache.plan import Plan, TablePlan
+from kdmm.teachers.cache.plan import Plan
 from kdmm.teachers.cache.table import KEY
+from kdmm.teachers.cache.table_plan import TablePlan
 from kdmm.views import stable_hash
 
 __all__ = ["MANIFEST", "PLAN", "Shards", "finish", "own_checksum"]
 
 PLAN = "plan.json"
 MANIFEST = "manifest.json"
-VERSION = 1  # of the form of stores
 
 
 class Shards:
@@ -99,7 +100,7 @@ def finish(folder: Path, plan: Plan, shards: Shards, data: CacheSource) -> None:
     tables = {name: _table(folder, table, shards) for name, table in plan.tables.items()}
     read = sorted({each for table in plan.tables.values() for each in table.reads if each not in TEXTS})
     manifest = {
-        "version": VERSION,
+        "version": FORM,
         "facts": dict(plan.described),
         "views": plan.views,
         "splits": list(plan.settings.splits),
@@ -156,12 +157,9 @@ def _table(folder: Path, table: TablePlan, shards: Shards) -> dict[str, Any]:
 def _samples(folder: Path, data: CacheSource, split: str, read: list[str]) -> dict[str, Any]:
     """Write which samples of a split there are, and which media, to be compared with those of a run."""
     samples = data.everything(split)
-    found = [
-        (stable_hash(place.name), stable_hash(samples.identity(place.sample, read)))
-        for place in samples.walk(listed=True)
-    ]
+    found = [(stable_hash(place.name), stable_hash(identity)) for place, identity in samples.identified(read)]
     table = torch.tensor(found, dtype=torch.long).reshape(-1, 2)
     index = Index.of(table[:, 0].contiguous())
     file = f"samples.{split}.safetensors"
     size, digest = write_tensors(folder / file, {"key": index.keys, "media": table[index.rows, 1].contiguous()})
-    return {"file": file, "bytes": size, "checksum": digest, "streams": samples.identities()}
+    return {"file": file, "bytes": size, "checksum": digest, "shards": samples.identities()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 
 from kdmm.distributed import all_reduce_sum, rank, world_size
 from kdmm.errors import InputError
-from kdmm.teachers.cache.data import CacheSource, Samples
+from kdmm.teachers.cache.data import CacheSource
 from kdmm.teachers.cache.facts import differences, facts_of_data, facts_of_teacher
 from kdmm.teachers.cache.files import file_checksum
 from kdmm.teachers.cache.finishing import MANIFEST
@@ -86,7 +87,7 @@ def check_teacher(store: Store, teachers: Mapping[str, Running]) -> None:
 
 
 def check_views(store: Store, data: CacheSource, splits: Iterable[str]) -> None:
-    """Refuse training on views that the store has of no sample, or not of a source that is read from front to back.
+    """Refuse training on views that the store has of no sample, or not of shards whose samples are not known.
 
     Raises:
         InputError: there are more of them, or a new one in every pass.
@@ -94,9 +95,10 @@ def check_views(store: Store, data: CacheSource, splits: Iterable[str]) -> None:
     if "train" not in splits or all(each in TEXTS for each in store.read):
         return
     written = [store, *store.added]
-    streams = data.everything("train").identities().items()
-    of_streams = [max(_views_of_stream(each, *stream) for each in written) for stream in streams]
-    most = min([max(int(each.manifest["views"]) for each in written), *of_streams])
+    samples = data.everything("train")
+    shards = {name: samples.identities()[name] for name in samples.unlisted}
+    of_shards = [max(_views_of_shards(each, *source) for each in written) for source in shards.items()]
+    most = min([max(int(each.manifest["views"]) for each in written), *of_shards])
     if data.views is None or data.views > most:
         raise InputError(
             f"views: the DataModule has `views: {'null' if data.views is None else data.views}`, and the store "
@@ -106,7 +108,7 @@ def check_views(store: Store, data: CacheSource, splits: Iterable[str]) -> None:
 
 
 def check_samples(store: Store, data: CacheSource, splits: Iterable[str]) -> None:
-    """Refuse samples that are called as the store's but have other media.
+    """Refuse samples and shards that are called as the store's but have another content.
 
     Args:
         store: that was written.
@@ -114,31 +116,33 @@ def check_samples(store: Store, data: CacheSource, splits: Iterable[str]) -> Non
         splits: which of its splits.
 
     Raises:
-        InputError: a sample or a source read from front to back is another; the message names it.
+        InputError: a sample or a shard is another; the message names it.
     """
     for split in splits:
         if not data.has(split):
             continue
         known, samples = store.media(split), data.everything(split)
-        _refuse(store, differences(_of_streams(store.streams(split)), _of_streams(samples.identities())))
-        for place in samples.walk(listed=True):
+        for source, shards in samples.identities().items():
+            stored = dict(ChainMap(*(each.shards(split).get(source, {}) for each in (store, *store.added))))
+            _refuse(store, differences(_named(source, stored, stored), _named(source, shards, stored)))
+        for place, identity in samples.identified(store.manifest["media"]):
             if any(place.sample.has(each) for each in store.manifest["media"]):
-                _check_media(store, place, known, samples, split)
+                _check_media(store, place, known, identity, split)
 
 
-def _check_media(store: Store, place: Any, known: Mapping[int, int], samples: Samples, split: str) -> None:
+def _check_media(store: Store, place: Any, known: Mapping[int, int], identity: str, split: str) -> None:
     """Refuse a sample that is known with other media."""
     media = known.get(stable_hash(place.name))
-    if media is not None and media != stable_hash(samples.identity(place.sample, store.manifest["media"])):
+    if media is not None and media != stable_hash(identity):
         raise InputError(
             f"The store {store.folder} was not made for the {split} sample {place.name!r} ({place.sample.origin}): "
-            f"it has another file, or its file has changed. Were the rows of a table without ids shuffled? {REMEDY}"
+            f"its file has another content. Was it changed, or were the rows of a table without ids shuffled? {REMEDY}"
         )
 
 
-def _views_of_stream(store: Store, name: str, identity: str) -> int:
-    """Return how many views a store, or an added one, has of a source that is read from front to back."""
-    return int(store.manifest["views"]) if store.streams("train").get(name) == identity else 0
+def _views_of_shards(store: Store, source: str, shards: Mapping[str, str]) -> int:
+    """Return how many views a store, or an added one, has of all shards of a source."""
+    return int(store.manifest["views"]) if shards.items() <= store.shards("train").get(source, {}).items() else 0
 
 
 def _refuse(store: Store, differ: Sequence[str]) -> None:
@@ -146,8 +150,8 @@ def _refuse(store: Store, differ: Sequence[str]) -> None:
         raise InputError(f"The store {store.folder} was not made for this: {'; '.join(differ)}. {REMEDY}")
 
 
-def _of_streams(identities: Mapping[str, str]) -> dict[str, str]:
-    return {f"shards of {name}": each for name, each in identities.items()}
+def _named(source: str, shards: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    return {f"shard {name} of {source}": x for name, x in shards.items() if name in known}
 
 
 def _wrong_size(path: Path, size: int) -> str | None:

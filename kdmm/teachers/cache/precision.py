@@ -13,7 +13,7 @@ from torch import Tensor
 from kdmm.errors import InputError
 from kdmm.teachers.teacher import Running
 
-__all__ = ["Step", "full_name", "under"]
+__all__ = ["Step", "check_precision", "full_name", "under"]
 
 FULL = {"None": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
 TYPES = {"16": torch.float16, "bf16": torch.bfloat16, "32": torch.float32, "64": torch.float64}
@@ -22,6 +22,24 @@ TYPES = {"16": torch.float16, "bf16": torch.bfloat16, "32": torch.float32, "64":
 def full_name(precision: str) -> str:
     """Return the full name of a precision that Lightning also takes under a short one."""
     return FULL.get(precision, precision)
+
+
+def check_precision(precision: str) -> tuple[str, str]:
+    """Return a precision's size, such as ``bf16``, and kind: ``mixed`` or ``true``.
+
+    Args:
+        precision: Lightning's name of it.
+
+    Raises:
+        InputError: it is one of other hardware's own.
+    """
+    size, _, kind = full_name(precision).partition("-")
+    if size not in TYPES or kind not in ("mixed", "true"):
+        raise InputError(
+            f"precision: the store was written under {precision!r}, and the running teacher answers under 16, bf16, 32 "
+            "and 64 bits, mixed or true, alone. Write the store again under one of them."
+        )
+    return size, kind
 
 
 @dataclass(frozen=True)
@@ -68,12 +86,7 @@ def under(precision: str, teachers: Iterable[Running]) -> Iterator[Step]:
     Raises:
         InputError: a precision of other hardware's own.
     """
-    size, _, kind = full_name(precision).partition("-")
-    if size not in TYPES or kind not in ("mixed", "true"):
-        raise InputError(
-            f"precision: the store was written under {precision!r}, and the running teacher answers under 16, bf16, 32 "
-            "and 64 bits, mixed or true, alone. Write the store again under one of them."
-        )
+    size, kind = check_precision(precision)
     models = [teacher.model for teacher in teachers]
     device = next(models[0].parameters()).device
     mixed = torch.bfloat16 if device.type == "cpu" else TYPES[size]  # as Lightning does

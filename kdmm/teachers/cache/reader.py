@@ -13,6 +13,7 @@ from kdmm.models import Preprocess
 from kdmm.outputs import Outputs, scatter_present
 from kdmm.teachers.cache.answering import answer, inputs_of
 from kdmm.teachers.cache.keys import TEXTS, WRITTEN, keys_of
+from kdmm.teachers.cache.precision import check_precision, under
 from kdmm.teachers.cache.store import StoredTable, merge_rows
 from kdmm.teachers.cache.table import VALID
 from kdmm.teachers.teacher import Running, Teacher
@@ -31,6 +32,10 @@ class Reader(Teacher):
         name: of the store, for messages.
         running: answers what is not there, from what it reads of the batch; ``None``: that is an error.
         example: the batch only shows shapes: the sample's first view, or anything, stands in for what is not there.
+        precision: that the store was written in, and the running teacher answers in whatever the Trainer's is.
+
+    Raises:
+        InputError: a teacher runs, and cannot in this precision.
     """
 
     def __init__(
@@ -40,14 +45,18 @@ class Reader(Teacher):
         name: str,
         running: Running | None = None,
         example: bool = False,
+        precision: str = "32-true",
     ) -> None:
         super().__init__()
         self.tables = list(tables)
         self.scales = dict(scales)
         self.name = name
         self.example = example
+        self.precision = precision
         self._running: tuple[Running, ...] = () if running is None else (running,)  # a tuple is no registered submodule
         self.preprocess = Preprocess() if running is None else running.preprocess
+        if running is not None:
+            check_precision(precision)
 
     def online(self) -> Reader:
         """Return itself."""
@@ -86,7 +95,8 @@ class Reader(Teacher):
                 placed = scatter_present(x.to(flag.device), flag) if x.dtype != torch.bool else _placed(x, flag)
                 outputs[name], outputs[f"present/{kept}"] = placed, flag
         device = next((x.device for x in outputs.values()), torch.device("cpu"))
-        return {**{name: torch.tensor(x, device=device) for name, x in self.scales.items()}, **outputs}
+        scales = {name: torch.tensor(x, dtype=torch.float32, device=device) for name, x in self.scales.items()}
+        return {**scales, **outputs}
 
     def _answered(
         self, table: StoredTable, batch: Mapping[str, Any], here: Sequence[bool], rows: Tensor
@@ -100,7 +110,8 @@ class Reader(Teacher):
                 own = torch.tensor(here)[batch[f"present/{modality}"].cpu()]
                 x = x[own.to(x.device)][(rows < 0).to(x.device)]
             inputs[modality] = x
-        outputs = answer(running, inputs)
+        with under(self.precision, [running]) as step, step.context():
+            outputs = answer(running, step.moved(inputs))
         names = [each for name in table.columns for each in (name, f"{VALID}{name}") if each in outputs]
         fresh = {name: outputs[name] if name.startswith(VALID) else outputs[name].float() for name in names}
         device = next(iter(fresh.values())).device

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kdmm.errors import InputError, nearest
-from kdmm.teachers.cache.formats import Format, parse_format
+from kdmm.teachers.cache.format import Format
+from kdmm.teachers.cache.formats import parse_format
 
 __all__ = ["Settings"]
 

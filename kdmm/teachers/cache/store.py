@@ -13,7 +13,8 @@ from torch import Tensor
 
 from kdmm.errors import InputError, nearest
 from kdmm.teachers.cache.files import mapped, read_json
-from kdmm.teachers.cache.finishing import MANIFEST, PLAN, VERSION, own_checksum
+from kdmm.teachers.cache.finishing import MANIFEST, PLAN, own_checksum
+from kdmm.teachers.cache.form import check_form
 from kdmm.teachers.cache.formats import parse_format
 from kdmm.teachers.cache.keys import Index
 from kdmm.teachers.cache.table import Column, Table, fitted
@@ -86,11 +87,7 @@ class Store:
                 f"There is no store {str(folder)!r}. Write it with `kdmm cache`.{nearest(folder.name, near)}"
             )
         self.manifest: dict[str, Any] = read_json(path)
-        if self.manifest.get("version") != VERSION:
-            raise InputError(
-                f"The store {folder} has the form {self.manifest.get('version')!r}, and this kdmm reads {VERSION}. "
-                "Write it again."
-            )
+        check_form(folder, self.manifest.get("version"))
         if own_checksum(self.manifest) != self.manifest["checksum"]:
             raise InputError(f"{path} is damaged: it does not have its checksum. Delete it; `kdmm cache` goes on.")
 
@@ -142,9 +139,9 @@ class Store:
                 found.update(zip(table["key"].tolist(), table["media"].tolist(), strict=True))
         return found
 
-    def streams(self, split: str) -> dict[str, str]:
-        """Return what changes with the content of each source that was read from front to back."""
-        return dict(self.manifest["samples"].get(split, {}).get("streams", {}))
+    def shards(self, split: str) -> dict[str, dict[str, str]]:
+        """Return what changes with the content of each shard that it was made from, by source and shard."""
+        return dict(self.manifest["samples"].get(split, {}).get("shards", {}))
 
     @property
     def read(self) -> set[str]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from kdmm.teachers.cache.formats import Format
+from kdmm.teachers.cache.format import Format
 from kdmm.teachers.cache.keys import Index
 
 __all__ = ["KEY", "VALID", "Column", "Table", "encoded", "fitted"]

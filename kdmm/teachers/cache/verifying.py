@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from kdmm.errors import InputError
 from kdmm.teachers.cache.answering import answer, inputs_of
 from kdmm.teachers.cache.data import CacheSource
-from kdmm.teachers.cache.formats import cosines
+from kdmm.teachers.cache.format import Format, cosines
 from kdmm.teachers.cache.keys import TEXTS, keys_of, text_key
 from kdmm.teachers.cache.precision import Step, under
 from kdmm.teachers.cache.requests import Request, texts_of
@@ -26,6 +27,9 @@ __all__ = ["QUANTILES", "Verified", "verify"]
 QUANTILES = (0.0, 0.01, 0.1, 0.5)
 
 
+SLACK = 0.05  # of an answer's length: sums in another order, on other hardware or in bfloat16, stay far below it
+
+
 @dataclass(frozen=True)
 class Verified:
     """How near an output's stored answers are to new ones.
@@ -36,6 +40,8 @@ class Verified:
         entries: how many were answered again.
         quantiles: of the cosines, at `QUANTILES`.
         difference: the largest of a number.
+        beyond: how far a stored answer is from the new one, at most, without what the format loses, in parts of the
+            new one's length.
     """
 
     output: str
@@ -43,6 +49,12 @@ class Verified:
     entries: int
     quantiles: tuple[float, ...]
     difference: float
+    beyond: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the stored answers are what the format promises of the new ones."""
+        return self.beyond <= SLACK
 
 
 @torch.no_grad()
@@ -89,19 +101,36 @@ def _verified(
                 outputs = answer(teacher, step.moved(inputs))
             kept = table.gather(rows)
             for output in table.columns:
-                stored.setdefault(output, []).append(kept[output].cpu().flatten(1))
-                again.setdefault(output, []).append(outputs[output].float().cpu().flatten(1))
+                stored.setdefault(output, []).append(kept[output].cpu())
+                again.setdefault(output, []).append(outputs[output].float().cpu())
         for output, column in table.columns.items():
             if output in stored:
-                found.append(_compared(f"{name}.{output}", column.format.name, stored[output], again[output]))
+                found.append(_compared(f"{name}.{output}", column.format, stored[output], again[output]))
     return found
 
 
-def _compared(output: str, kept_in: str, stored: list[Tensor], again: list[Tensor]) -> Verified:
-    found = torch.cat([cosines(*pair) for pair in zip(stored, again, strict=True)])
-    difference = max(float((a - b).abs().nan_to_num(0.0).max()) for a, b in zip(stored, again, strict=True))
+def _compared(output: str, form: Format, stored: list[Tensor], again: list[Tensor]) -> Verified:
+    pairs = [(a.flatten(1), b.flatten(1)) for a, b in zip(stored, again, strict=True)]
+    found = torch.cat([cosines(*pair) for pair in pairs])
     quantiles = torch.quantile(found, torch.tensor(QUANTILES, dtype=found.dtype)).tolist()
-    return Verified(output, kept_in, len(found), tuple(quantiles), difference)
+    difference = max(float((a - b).abs().nan_to_num(0.0).max()) for a, b in pairs)
+    promised = [form.decode(form.encode(each)).flatten(1) for each in again]
+    beyond = max(_beyond(a, b, c) for (a, b), c in zip(pairs, promised, strict=True))
+    return Verified(output, form.name, len(found), tuple(quantiles), difference, beyond)
+
+
+def _beyond(stored: Tensor, again: Tensor, promised: Tensor) -> float:
+    """Return what is left of the distance of ``stored`` (N, D) to ``again`` without that of ``promised``, at most.
+
+    It is in parts of the length of ``again``, and the square root of a difference of squares, since what a format loses
+    and what has changed are as good as orthogonal.
+    """
+    if not torch.equal(torch.isfinite(stored), torch.isfinite(promised)):
+        return math.inf
+    finite = torch.isfinite(stored) & torch.isfinite(again)
+    length = torch.where(finite, again, 0.0).double().norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+    far, as_promised = (torch.where(finite, x - again, 0.0).double().norm(dim=1) for x in (stored, promised))
+    return float(((far**2 - as_promised**2).clamp(min=0).sqrt() / length).max())
 
 
 def _drawn(

@@ -17,9 +17,11 @@ from kdmm.teachers.cache.data import CacheSource
 from kdmm.teachers.cache.facts import differences
 from kdmm.teachers.cache.files import clean, read_json, to_cpu, write_json
 from kdmm.teachers.cache.finishing import PLAN, Shards, finish
-from kdmm.teachers.cache.formats import merged
-from kdmm.teachers.cache.plan import Plan, Shard, TablePlan
+from kdmm.teachers.cache.form import check_form
+from kdmm.teachers.cache.format import merged
+from kdmm.teachers.cache.plan import Plan
 from kdmm.teachers.cache.table import KEY, VALID, Column, encoded, fitted
+from kdmm.teachers.cache.table_plan import Shard, TablePlan
 from kdmm.teachers.teacher import Running
 
 __all__ = ["Writer"]
@@ -70,7 +72,9 @@ class Writer:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / PLAN
         if path.is_file():
-            differ = differences(read_json(path), self.plan.described)
+            begun = read_json(path)
+            check_form(self.folder, int(begun.get("form", 1)))
+            differ = differences(begun, self.plan.described)
             if differ:
                 raise InputError(
                     f"The store {self.folder} was begun with something else: {'; '.join(differ)}. Take what it was "

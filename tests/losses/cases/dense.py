@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from kdmm.losses import CWD, FGD, PKD, AnchorKD, PixelCrossEntropy, PixelKL
-from tests.losses.cases.stages import LEARNED, MAPS, ORDER, WIDER, adapted, of, of_layer, randoms, same, shuffled
+from kdmm.losses import CWD, FGD, PKD, AnchorKD, PairwisePixels, PixelCrossEntropy, PixelKL
+from tests.losses.cases.stages import LEARNED, MAPS, WIDER, adapted, of, of_layer, randoms, same, shuffled
 from tests.losses.conformance import Case
 from tests.oracles import dense as oracle
 
@@ -87,6 +87,41 @@ def pixel_oracle(term, student, teacher, batch):
     return oracle.pixel_divergence(ours, teacher["logits"].tolist(), term.temperature, counts)
 
 
+# relations between regions
+
+SEEN = {"valid/map": VALID["valid/logits"]}
+FINER_MAP = {"map": randoms(9, 6, 3, 8, 6)}
+
+
+def turned(student, teacher, batch):
+    """The student's vectors rotated, and those of each picture of another length."""
+    rotation = torch.linalg.qr(randoms(1, 4, 4)).Q
+    rotated = torch.einsum("ncij,cd->ndij", student["map"], rotation)
+    return {"map": randoms(2, 6, 1, 1, 1).exp() * rotated}, teacher, batch
+
+
+def longer(student, teacher, batch):
+    """The teacher's vector of each place of another length."""
+    return student, {**teacher, "map": teacher["map"] * randoms(3, 6, 1, 4, 3).exp()}, batch
+
+
+def unseen(student, teacher, batch):
+    hidden = torch.where(~SEEN["valid/map"][:, None], torch.nan, teacher["map"])
+    return student, {**teacher, "map": hidden}, batch
+
+
+def enlarged(student, teacher, batch):
+    """The student that gives each of the teacher's places four times."""
+    return {"map": teacher["map"].repeat_interleave(2, 2).repeat_interleave(2, 3)}, teacher, batch
+
+
+def pairwise_oracle(term, student, teacher, batch):
+    grid = (2, 2) if term.patch == 2 else (4, 3)
+    keep = teacher.get("valid/map", torch.ones(6, 4, 3, dtype=torch.bool))
+    seen = torch.where(keep[:, None], teacher["map"], 0.0)
+    return oracle.pairwise_difference(student["map"].tolist(), seen.tolist(), grid, keep.double().tolist())
+
+
 # boxes
 
 BOXES = {
@@ -107,12 +142,16 @@ WEIGHTS = {"foreground": 1.0, "background": 0.5, "attention": 0.2, "relation": 0
 
 
 def shuffled_boxes(student, teacher, batch):
-    student, teacher, _ = shuffled(student, teacher, {})
-    return student, teacher, {**batch, "boxes": batch["boxes"][ORDER]}
+    student, teacher, moved = shuffled(student, teacher, {k: x for k, x in batch.items() if k != "image_size"})
+    return student, teacher, {**batch, **moved}
 
 
 def doubled(student, teacher, batch):
-    return student, teacher, {"boxes": [2 * boxes for boxes in batch["boxes"]], "image_size": (100, 128)}
+    """All in pixels half as large."""
+    if "detections" in teacher:
+        scale = torch.tensor([2.0, 2, 2, 2, 1, 1], dtype=torch.float64)
+        teacher = {**teacher, "detections": scale * teacher["detections"]}
+    return student, teacher, {**batch, "boxes": [2 * boxes for boxes in batch["boxes"]], "image_size": (100, 128)}
 
 
 class Woken(FGD):
@@ -125,13 +164,36 @@ class Woken(FGD):
             nn.init.normal_(context.norm.bias)
 
 
+DETECTED = {
+    "detections": torch.cat(
+        [BOXES["boxes"].flip(0), torch.tensor([[0.9, 0], [0.3, 1]], dtype=torch.float64).expand(6, 2, 2)], 2
+    ),
+    "valid/detections": torch.arange(6)[:, None].expand(6, 2) != 4,
+}
+SOME_MARKED = {**BOXES, "marked": torch.arange(6) % 3 == 0}
+
+
+def boxes_for(teacher, batch):
+    """The boxes of each sample as lists; of one that is not marked, the teacher's better one where there is one."""
+    drawn = batch["boxes"].tolist()
+    if "marked" not in batch:
+        return drawn
+    found = [[row[:4] for row in rows[:1]] for rows in teacher["detections"].tolist()]
+    there, marked = teacher["valid/detections"].tolist(), batch["marked"].tolist()
+    return [
+        mine if known else theirs if seen[0] else []
+        for mine, known, theirs, seen in zip(drawn, marked, found, there, strict=True)
+    ]
+
+
 def fgd_oracle(term, student, teacher, batch):
     contexts = [
         [of(context.attend), of(context.narrow), of(context.norm), of(context.widen)]
         for context in (term.student_context, term.teacher_context)
     ]
     settings = {name: getattr(term, name) for name in (*WEIGHTS, "temperature")}
-    samples = zip(adapted(term.adapter, student["map"]), teacher["map"].tolist(), batch["boxes"].tolist(), strict=True)
+    maps = adapted(term.adapter, student["map"]), teacher["map"].tolist()
+    samples = zip(*maps, boxes_for(teacher, batch), strict=True)
     values = [oracle.fgd(*sample, batch["image_size"], contexts, settings) for sample in samples]
     return sum(values) / len(values)
 
@@ -316,6 +378,27 @@ CASES = [
         exempt={"agreement": "smoothed labels leave an entropy, and a smaller map cannot give all of a larger one"},
     ),
     Case(
+        "PairwisePixels",
+        PairwisePixels,
+        {"student": "map", "teacher": "map"},
+        *MAPS,
+        pairwise_oracle,
+        agrees=same,
+        invariances={"order of samples": shuffled, "rotation and scale": turned},
+        absent=("map",),
+    ),
+    Case(
+        "PairwisePixels, other sizes, places that do not count",
+        PairwisePixels,
+        {"student": "map", "teacher": "map", "patch": 1},
+        FINER_MAP,
+        {**MAPS[1], **SEEN},
+        pairwise_oracle,
+        agrees=enlarged,
+        invariances={"order of samples": shuffled, "lengths": longer, "what does not count": unseen},
+        absent=("map",),
+    ),
+    Case(
         "PKD",
         PKD,
         {"student": "map", "teacher": "map"},
@@ -356,6 +439,18 @@ CASES = [
         invariances={"order of samples": shuffled_boxes, "size of the image": doubled},
         absent=("map",),
         exempt={"agreement": LEARNED},
+    ),
+    Case(
+        "FGD, of pictures that are not marked what the teacher finds",
+        FGD,
+        {"student": "map", "teacher": "map", "least_score": 0.5, **WEIGHTS},
+        MAPS[0],
+        {**MAPS[1], **DETECTED},
+        fgd_oracle,
+        SOME_MARKED,
+        agrees=same,
+        invariances={"order of samples": shuffled_boxes, "size of the image": doubled},
+        absent=("map",),
     ),
     Case(
         "AnchorKD",

@@ -100,6 +100,36 @@ def test_images_may_have_different_numbers_of_objects():
     assert built()(*MAPS, batch(ragged)) == built()(*MAPS, batch(padded))
 
 
+SCORES = torch.tensor([0.9, 0.5, 0.49])
+FOUND = torch.tensor([[0.0, 0.0, 20.0, 20.0], [30.0, 10.0, 60.0, 40.0], [5.0, 5.0, 9.0, 9.0]])
+
+
+def finding(count=6, **others):
+    """The teacher with three detections a picture, of which the last falls short of a score of a half."""
+    rows = torch.cat([FOUND, SCORES[:, None], torch.zeros(3, 1)], 1)
+    return {**MAPS[1], "detections": rows.expand(count, -1, -1), **others}
+
+
+def test_what_the_teacher_finds_stands_for_the_boxes_of_pictures_that_are_not_marked():
+    drawn = [torch.tensor([[10.0, 0.0, 30.0, 10.0]])] * 6
+    marked = torch.tensor([True, False, True, True, False, True])
+    given = [mine if known else torch.empty(0, 4) for mine, known in zip(drawn, marked.tolist(), strict=True)]
+    found = built(least_score=0.5)(MAPS[0], finding(), {**batch(given), "marked": marked})
+    by_hand = [mine if known else FOUND[:2] for mine, known in zip(drawn, marked.tolist(), strict=True)]
+    assert found == built()(*MAPS, batch(by_hand))
+    assert found != built()(MAPS[0], finding(), {**batch(given), "marked": marked})
+
+
+def test_rows_of_detections_that_are_none_are_no_boxes():
+    nothing = batch([torch.empty(0, 4)] * 6)
+    there = torch.tensor([True, False, True]).expand(6, 3)
+    found = built(least_score=0)(
+        MAPS[0], finding(**{"valid/detections": there}), {**nothing, "marked": torch.zeros(6, dtype=torch.bool)}
+    )
+    assert found == built()(*MAPS, batch([FOUND[[0, 2]]] * 6))
+    assert built(least_score=0)(MAPS[0], finding(), nothing) == built()(*MAPS, nothing)  # where all are marked
+
+
 @pytest.mark.parametrize("missing", ["boxes", "image_size"])
 def test_what_the_batch_lacks_is_named(missing):
     given = {name: x for name, x in batch([torch.empty(0, 4)] * 6).items() if name != missing}
@@ -118,5 +148,9 @@ def test_settings_and_layers_are_checked():
         FGD("map", "map", foreground=-1)
     with pytest.raises(InputError, match="FGD: relation is nan"):
         FGD("map", "map", relation=math.nan)
+    with pytest.raises(InputError, match=r"FGD: least_score is 1.5"):
+        FGD("map", "map", least_score=1.5)
+    with pytest.raises(InputError, match=r"A term reads teacher.detections"):
+        built(least_score=0.5)(*MAPS, batch([torch.empty(0, 4)] * 6))
     with pytest.raises(InputError, match=r"FGD: teacher\.map is \(3, 5\)"):
         FGD("map", "map").build({"map": torch.randn(3, 5)}, {"map": torch.randn(3, 5)}, {})

@@ -82,3 +82,17 @@ def test_labels_may_be_an_output_of_the_student():
     value = TokenKL(label="student.tokens")(student, {"logits": TEACHER}, {})
     torch.testing.assert_close(value, each_token()[VALID & (labels != -100)].mean())
     assert TokenKL.reads({"label": "student.tokens"}) == ({"logits", "tokens"}, {"logits"})
+
+
+def test_models_that_score_other_tokens_are_refused_before_training():
+    scores, tokens = torch.zeros(3, 2, 5), torch.tensor([[1, 2], [3, -100], [-100, -100]])
+    ours = {"logits": scores, "tokens": tokens, "valid/logits": tokens != -100}
+    absent = tokens.clone()
+    absent[0] = -100  # the teacher lacks what the first is about
+    TokenKL().build(ours, {"logits": scores, "tokens": absent, "valid/logits": absent != -100}, {})
+    TokenKL().build(ours, {"logits": scores}, {})
+    other = torch.tensor([[1, 4], [3, -100], [-100, -100]])
+    theirs = {"logits": scores, "tokens": other, "valid/logits": other != -100}
+    with pytest.raises(InputError, match=r"TokenKL: student and teacher score other tokens of the same texts"):
+        TokenKL().build(ours, theirs, {})
+    TokenKL(student="other").build(ours, theirs, {})  # what these are of is not said

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from kdmm.errors import InputError
-from kdmm.teachers.cache.formats import merged, parse_format
+from kdmm.teachers.cache.format import merged
+from kdmm.teachers.cache.formats import parse_format
 
 
 def random(*shape, seed=0):

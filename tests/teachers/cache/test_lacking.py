@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from kdmm.data import WebDataset
 from kdmm.errors import InputError
 from kdmm.teachers import Cached, Frozen
+from kdmm.teachers.cache.adding import add
 from kdmm.teachers.cache.store import Store
-from tests.data.files import Held, pairs
+from tests.data.files import Held, encoded, pairs, write_shard
 from tests.teachers.cache import small
 from tests.teachers.cache.small import data, held, teacher, write
 
@@ -48,8 +50,52 @@ def test_views_that_were_added_of_everything_but_shards(tmp_path):
     write(tmp_path / "store", teacher(), data({**held(), **sources}, views=2))
     fill(tmp_path / "store", data(held()))
     prepare(tmp_path / "store", data(held()))
-    with pytest.raises(InputError, match=r"`views: 3`, and the store .* has 2\. Set"):
+    with pytest.raises(InputError, match=r"lacks 12 of 21 train samples, such as view 2 of 'web/0.tar/00'\. Add"):
         prepare(tmp_path / "store", data({**held(), **sources}))
+
+
+def test_shards_behind_urls_have_the_views_of_a_store_that_was_made_of_all_of_them(tmp_path, monkeypatch):
+    source, more = (data(small.shards(tmp_path / "data"), views=views) for views in (2, 3))
+    monkeypatch.setattr("kdmm.data.stream.is_web", lambda shard: True)
+    store = write(tmp_path / "store", teacher(), source)
+    prepare(tmp_path / "store", source)
+    add(store, {"teacher": teacher()}, more, SPLITS)
+    prepare(tmp_path / "store", more)
+    few = data({**small.shards_of(tmp_path / "data"), "web": WebDataset(str(tmp_path / "data" / "val.tar"))}, views=2)
+    with pytest.raises(InputError, match=r"`views: 2`, and the store .* has 0"):
+        prepare(tmp_path / "store", few)
+
+
+def more_shards(folder):
+    """The shards, and another one."""
+    samples = {f"n{n}": {"png": encoded(70 + n), "json": {"caption": f"new {n}"}} for n in range(4)}
+    write_shard(folder / "2.tar", {**samples, "t": {"txt": "new text"}})
+    sources = small.shards_of(folder)
+    return {**sources, "web": WebDataset({"train": f"{folder}/{{0..2}}.tar", "val": f"{folder}/val.tar"})}
+
+
+@pytest.mark.parametrize("stated", [None, 4])
+def test_samples_of_shards_are_named_and_added_before_training(tmp_path, stated):
+    write(tmp_path / "store", teacher(), data(small.shards(tmp_path / "data")))
+    sources = more_shards(tmp_path / "data")
+    if stated:  # a pass of 4 comes to all of them in time
+        sources["web"] = WebDataset(sources["web"].urls, samples={"train": stated, "val": 3})
+    told = r"lacks 4 of 16 train samples, such as 'web/2.tar/n0'; 5 of 24 train texts, such as 'new 0'\. Add"
+    with pytest.raises(InputError, match=told):
+        prepare(tmp_path / "store", data(sources))
+    fill(tmp_path / "store", data(sources))
+    prepare(tmp_path / "store", data(sources))
+    added = Store(tmp_path / "store").added
+    assert [{name: len(each) for name, each in store.tables.items()} for store in added] == [
+        {"teacher.image": 4 * 3, "teacher.text": 5}
+    ]
+
+
+def test_all_that_later_passes_come_to_is_stored_and_no_more_than_evaluation_reads(tmp_path):
+    small.shards(tmp_path / "data")
+    urls = {"train": f"{tmp_path}/data/{{0..1}}.tar", "val": f"{tmp_path}/data/val.tar"}
+    store = write(tmp_path / "store", teacher(), data(WebDataset(urls, samples={"train": 5, "val": 2})))
+    assert len(store.tables["teacher.image"]) == 12 * 3 + 2
 
 
 def test_a_new_caption_of_a_picture_that_is_read_with_it(tmp_path):

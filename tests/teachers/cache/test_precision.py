@@ -6,7 +6,7 @@ import torch
 from kdmm.errors import InputError
 from kdmm.runs import caching
 from kdmm.runs.quiet import quiet
-from kdmm.teachers import Cached, Precomputed
+from kdmm.teachers import Cached, Hybrid, Precomputed
 from kdmm.teachers.cache.precision import under
 from kdmm.teachers.cache.settings import Settings
 from kdmm.teachers.cache.store import Store
@@ -42,6 +42,30 @@ def test_a_store_is_added_to_and_verified_in_its_own_precision(precision, tmp_pa
     again = verify(filled, {"teacher": online}, data(held()), 1000)[0]
     assert again.entries == 9 + 3  # a view of each sample
     assert again.difference <= 0.1 * (exact - expected).abs().max() + 1e-6
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_is_not_stored_is_answered_in_the_precision_of_the_store(precision, mixed, tmp_path):
+    """Whatever the Trainer's own is: all answers are those of a store of everything."""
+    few = {"pairs": Held(train=pairs(4, captions=2), val=pairs(3, 30)), "texts": held()["texts"]}
+    how = Settings(**HOW, precision=precision)
+    with quiet():
+        for name, sources in (("few", few), ("whole", held())):
+            caching.write(teacher(), data(sources), tmp_path / name, how, {**TRAINER, "precision": precision})
+    hybrid, cached, source = Hybrid(str(tmp_path / "few"), teacher()), Cached(str(tmp_path / "whole")), data(held())
+    source.use(hybrid.preprocesses)
+    rounded, off = 0.0, 0.0
+    for batch in source.train_dataloader():
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            found = hybrid.answer(batch)
+        for name in ("image", "text"):
+            assert found[name].dtype == torch.float32
+            expected = cached.answer(batch)[name]
+            off = max(off, float((found[name] - expected).abs().mean()))
+            rounded = max(rounded, float((teacher().answer(batch)[name] - expected).abs().mean()))
+    assert (rounded > 1e-4) == precision.startswith("bf16")
+    assert off <= 0.1 * rounded + 1e-6
 
 
 def test_a_precision_of_other_hardware_is_named():

@@ -86,15 +86,29 @@ def test_a_changed_manifest_is_named(store):
         prepare(store)
     newer = {**content, "version": 99}
     write_json(path, {**newer, "checksum": own_checksum(newer)})
-    with pytest.raises(InputError, match="has the form 99, and this kdmm reads 1"):
+    with pytest.raises(InputError, match="has the form 99, and this kdmm reads and writes 2"):
         prepare(store)
+
+
+def test_a_store_of_an_earlier_kdmm_is_written_again(store):
+    path = store / "manifest.json"
+    earlier = {**json.loads(path.read_text()), "version": 1}
+    write_json(path, {**earlier, "checksum": own_checksum(earlier)})
+    message = rf"The store {store} has the form 1, .* Delete the folder, and run `kdmm cache` again"
+    with pytest.raises(InputError, match=message):
+        prepare(store)
+    plan = json.loads((store / "plan.json").read_text())
+    del plan["form"]  # which it did not tell then
+    write_json(store / "plan.json", plan)
+    with pytest.raises(InputError, match=message):
+        write(store, teacher(), data(held()))
 
 
 def test_another_teacher_is_named(store):
     other = teacher()
     with torch.no_grad():
         next(other.model.parameters()).mul_(1.0001)
-    with pytest.raises(InputError, match=r"teacher's weights \(stored: \w+; here: \w+\)"):
+    with pytest.raises(InputError, match=r"teacher's weights \(stored: float32 \w+; here: float32 \w+\)"):
         prepare(store, of=other)
     with pytest.raises(InputError, match=r"teacher's preprocessing of image \(stored: .*size=8.*here: .*size=16"):
         prepare(store, of=teacher(image_size=16))
@@ -165,7 +179,7 @@ def test_another_version_of_what_makes_pixels_is_named(store, monkeypatch):
 def test_a_shuffled_table_without_ids_is_named(tmp_path):
     write(tmp_path / "store", teacher(), data(write_table(tmp_path / "data", ids=False)))
     shuffled = write_table(tmp_path / "data", order=[1, 0, *range(2, 9)], ids=False)
-    with pytest.raises(InputError, match=r"the train sample '1' \(.*row 1\): it has another file.*shuffled"):
+    with pytest.raises(InputError, match=r"the train sample '1' \(.*row 1\): its file has another content.*shuffled"):
         prepare(tmp_path / "store", data(shuffled))
 
 
@@ -187,7 +201,7 @@ def test_another_shard_is_named(tmp_path):
     write(tmp_path / "store", teacher(), data(small.shards(tmp_path)))
     prepare(tmp_path / "store", data(small.shards_of(tmp_path)))
     (tmp_path / "0.tar").write_bytes((tmp_path / "1.tar").read_bytes())
-    with pytest.raises(InputError, match=r"shards of web \(stored: "):
+    with pytest.raises(InputError, match=r"this: shard 0.tar of web \(stored: \w+; here: \w+\)\. Write"):
         prepare(tmp_path / "store", data(small.shards_of(tmp_path)))
 
 

@@ -15,7 +15,6 @@ from kdmm.runs import caching
 from kdmm.runs.quiet import quiet
 from kdmm.teachers import Cached
 from kdmm.teachers.cache.settings import Settings
-from kdmm.teachers.cache.verifying import verify
 from tests import two_processes
 from tests.data.files import Held, pairs
 from tests.teachers.cache.small import data, files, held, shards, teacher, write, writer
@@ -182,27 +181,6 @@ def test_two_ranks_write_what_one_process_writes(tmp_path, monkeypatch):
     assert files(tmp_path / "idle" / "one shard") == files(tmp_path / "one shard")
     assert files(tmp_path / "idle" / "several") == ours
     assert first["idle"] == second["idle"]
-
-
-def test_random_entries_are_answered_again(tmp_path):
-    online, source = teacher(), data(held())
-    store = write(tmp_path / "store", online, source, formats={"": "float16", "text": "int8"})
-    found = {each.output: each for each in verify(store, {"teacher": online}, source, 12)}
-    assert {name: (each.entries, each.format) for name, each in found.items()} == {
-        "teacher.image.image": (12, "float16"),
-        "teacher.text.text": (12, "int8"),
-    }
-    assert all(0.9999 < quantile <= 1 + 1e-9 for each in found.values() for quantile in each.quantiles)
-    assert found["teacher.image.image"].difference < 1e-3
-    whole = verify(store, {"teacher": online}, source, 1000)
-    assert [each.entries for each in whole] == [12, 25]
-    torch.manual_seed(5)
-    with torch.no_grad():
-        online.model.projections.image.weight.normal_()
-    other = verify(store, {"teacher": online}, source, 12)[0]
-    assert other.quantiles[0] < 0.9
-    with pytest.raises(InputError, match="verify: 0 given"):
-        verify(store, {"teacher": online}, source, 0)
 
 
 @pytest.mark.slow
