@@ -16,6 +16,7 @@ from tests.losses.conformance import leaves, wanting
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch.compile itself calls
 
 BY_NAME = {case.name: case for case in CASES}
+ONE_OF_EACH = list({case.kind: case for case in CASES}.values())
 PAIR = ["image", "text"]
 
 
@@ -60,7 +61,7 @@ def test_compiled_a_term_gives_the_same(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+@pytest.mark.parametrize("case", ONE_OF_EACH, ids=[case.name for case in ONE_OF_EACH])
 def test_compiled_every_term_gives_the_same(case):
     agree(Objective({"term": case.term(torch.float32)}), case, "aot_eager")
 
