@@ -101,6 +101,6 @@ class DistillationModule(TrainingModule):
         self.teacher.after_step(self.student)
 
     def outputs(self, batch: Batch) -> tuple[Outputs, Outputs]:
-        """Return the student's and the teacher's answer; the teacher's first, before the student's graph takes memory."""
+        """Return both answers; the teacher's is made first, before the student's graph takes memory."""
         theirs = self.teacher.answer(batch)
         return self.student(batch["student"]), theirs
