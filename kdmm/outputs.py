@@ -11,7 +11,21 @@ from torch import Tensor
 
 from kdmm.errors import InputError, nearest
 
-__all__ = ["MODALITIES", "Batch", "Outputs", "pair_name", "present", "read", "scalar_name", "scatter_present", "valid"]
+__all__ = [
+    "IGNORED",
+    "MODALITIES",
+    "Batch",
+    "Outputs",
+    "pair_name",
+    "present",
+    "read",
+    "scalar_name",
+    "scatter_present",
+    "valid",
+]
+
+IGNORED = -100
+"""The label of a place that has none: PyTorch and transformers ignore it by default."""
 
 MODALITIES = ("image", "text", "audio", "video", "source")
 """What a sample may have. ``source`` is a text that is read to write ``text``, such as the one to be translated."""

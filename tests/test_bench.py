@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from collections import Counter
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from kdmm import config
 from kdmm.runs.build import build
 from kdmm.runs.quiet import quiet
-from kdmm.runs.step_times import WARM_UP, measure_steps
+from kdmm.runs.step_times import measure_steps
 from tests.bench import device, peer, step
 from tests.bench.__main__ import BENCHES
 from tests.bench.profile import PARTS, STEP, Ranges
@@ -73,18 +75,39 @@ def test_a_program_that_is_watched_runs_as_itself_and_leaves_its_peak(tmp_path, 
     assert peer.called("said", "--one") == [sys.executable, "-m", "said", "--one"]
 
 
+class Clocked(Ranges):
+    """Reads a clock just outside and just inside of the ends of each range."""
+
+    def __init__(self, steps):
+        super().__init__(steps)
+        self.outside, self.inside, self.began = Counter(), Counter(), {}
+
+    def _begin(self, name):
+        before = time.perf_counter()
+        super()._begin(name)
+        self.began[name] = (before, time.perf_counter())
+
+    def _end(self, name):
+        is_open, ended = name in self.open, time.perf_counter()
+        super()._end(name)
+        if is_open:
+            before, after = self.began[name]
+            self.outside[name] += time.perf_counter() - before
+            self.inside[name] += ended - after
+
+
 @pytest.mark.filterwarnings("ignore")  # of the profiler about what the machine lacks
 def test_the_parts_of_a_profiled_step_are_those_of_the_clock(folder):
-    steps, ranges = 3, Ranges(3)
+    steps, ranges = 3, Clocked(3)
     settings = config.load({**experiment(), "trainer": {"accelerator": "cpu", "max_epochs": 3}}, [], ())
     with quiet():
-        times = measure_steps(settings, *build(settings, ()), steps, (), [ranges])
+        measure_steps(settings, *build(settings, ()), steps, (), [ranges])
     found = ranges.seconds()
-    clock = (sum(times.took[WARM_UP:]) + sum(times.waited[WARM_UP:])) / steps
-    assert found[STEP] == pytest.approx(clock, rel=0.2)
+    assert ranges.outside.keys() == {STEP, *PARTS}
+    for name in ranges.outside:
+        assert 0 < ranges.inside[name] / steps <= found[name] <= ranges.outside[name] / steps
     assert found["other"] == pytest.approx(found[STEP] - sum(found[part] for part in PARTS))
-    assert all(found[part] > 0 for part in PARTS)
-    assert 0 <= found["other"] < 0.5 * found[STEP]
+    assert found["other"] >= 0
     shares = [share for _, share in ranges.operations()]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) <= 1

@@ -10,11 +10,9 @@ from torch import Tensor
 from kdmm.errors import InputError
 from kdmm.metrics.sample_metric import SampleMetric
 from kdmm.metrics.samples import first_rows, hash_ids, read_batch
-from kdmm.outputs import Batch, Outputs, read
+from kdmm.outputs import IGNORED, Batch, Outputs, read
 
 __all__ = ["TokenAccuracy"]
-
-IGNORED = -100  # what PyTorch, transformers and the models ignore by default
 
 
 class TokenAccuracy(SampleMetric):
@@ -43,11 +41,10 @@ class TokenAccuracy(SampleMetric):
         """
         outputs = student if self.role == "student" else teacher
         scores, tokens = (read(outputs, name, self.role) for name in ("logits", "tokens"))
-        has_token = tokens != IGNORED
         loss = F.cross_entropy(scores.float().transpose(1, 2), tokens, ignore_index=IGNORED, reduction="none")
         self.append("sample", hash_ids(read_batch(batch, "id", type(self).__name__)).to(tokens.device))
-        self.append("tokens", has_token.sum(1))
-        self.append("right", ((scores.argmax(2) == tokens) & has_token).sum(1))
+        self.append("tokens", (tokens != IGNORED).sum(1))
+        self.append("right", (scores.argmax(2) == tokens).sum(1))
         self.append("loss", loss.double().sum(1))
 
     def compute(self) -> dict[str, Tensor]:

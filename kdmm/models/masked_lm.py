@@ -16,8 +16,7 @@ from kdmm.models.preprocess import Preprocess
 from kdmm.models.tied import keep_tied_once
 from kdmm.models.token_masks import mask_draws, mask_tokens, masked_counts
 from kdmm.models.towers import TransformerText
-from kdmm.models.writing.writer import UNLABELLED
-from kdmm.outputs import Outputs, scatter_present
+from kdmm.outputs import IGNORED, Outputs, scatter_present
 
 __all__ = ["MaskedLM"]
 
@@ -99,11 +98,11 @@ class MaskedLM(nn.Module):
         states, valid = self._states(read), text != self.tower.pad_id
         if self.scored == "masked":
             count = masked_counts(text.shape[1], self.ratio)[-1]
-            places = (labels == UNLABELLED).byte().argsort(dim=1, stable=True)[:, :count]
+            places = (labels == IGNORED).byte().argsort(dim=1, stable=True)[:, :count]
             states = states.gather(1, places.unsqueeze(2).expand(-1, -1, states.shape[2]))
             labels = labels.gather(1, places)
-            valid = labels != UNLABELLED
-        tokens = labels.new_full((len(flag), labels.shape[1]), UNLABELLED)
+            valid = labels != IGNORED
+        tokens = labels.new_full((len(flag), labels.shape[1]), IGNORED)
         tokens[flag] = labels
         is_valid = torch.zeros_like(tokens, dtype=torch.bool)
         is_valid[flag] = valid

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from kdmm.models.writing.writer import UNLABELLED
+from kdmm.outputs import IGNORED
 from kdmm.views import stable_hash
 
 __all__ = ["mask_draws", "mask_tokens", "masked_counts"]
@@ -67,4 +67,4 @@ def mask_tokens(
     replacement = ordinary[(other * len(ordinary)).long().clamp_max(len(ordinary) - 1)]
     read = torch.where(chosen & (fate < REPLACED_BY_MASK), mask, text)
     is_other = chosen & (fate >= REPLACED_BY_MASK) & (fate < REPLACED_BY_MASK + REPLACED_BY_OTHER)
-    return torch.where(is_other, replacement, read), torch.where(chosen, text, UNLABELLED)
+    return torch.where(is_other, replacement, read), torch.where(chosen, text, IGNORED)

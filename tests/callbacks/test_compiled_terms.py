@@ -39,7 +39,7 @@ def found(objective, case):
     return [total.detach(), *torch.autograd.grad(total, wanting(outputs), allow_unused=True)]
 
 
-def agree(objective, case, backend):
+def assert_agreement(objective, case, backend):
     torch._dynamo.reset()
     expected = found(copy.deepcopy(objective), case)
     callback, module = Compiled(["objective"], backend=backend), Module(objective)
@@ -56,25 +56,25 @@ def graphs():
 @pytest.mark.parametrize("name", ["KD", "FeatureMatch, distance=cosine"])
 def test_compiled_a_term_gives_the_same(name):
     before = graphs()
-    agree(Objective({"term": BY_NAME[name].term(torch.float32)}), BY_NAME[name], "eager")
+    assert_agreement(Objective({"term": BY_NAME[name].term(torch.float32)}), BY_NAME[name], "eager")
     assert graphs() > before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ONE_OF_EACH, ids=[case.name for case in ONE_OF_EACH])
 def test_compiled_every_term_gives_the_same(case):
-    agree(Objective({"term": case.term(torch.float32)}), case, "aot_eager")
+    assert_agreement(Objective({"term": case.term(torch.float32)}), case, "aot_eager")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 @pytest.mark.parametrize("name", ["KD", "Affinity", "TokenKL"])
 def test_compiled_by_inductor_a_term_gives_the_same(name):
-    agree(Objective({"term": BY_NAME[name].term(torch.float32)}), BY_NAME[name], "inductor")
+    assert_agreement(Objective({"term": BY_NAME[name].term(torch.float32)}), BY_NAME[name], "inductor")
 
 
 def test_a_weighting_that_goes_back_through_each_term_twice_gives_the_same():
-    agree(Objective({"one": KD(), "other": LogitMSE()}, PCGrad()), BY_NAME["KD"], "aot_eager")
+    assert_agreement(Objective({"one": KD(), "other": LogitMSE()}, PCGrad()), BY_NAME["KD"], "aot_eager")
 
 
 def test_of_further_objectives_all_terms_are_compiled_and_none_in_tiles():

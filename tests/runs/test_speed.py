@@ -2,6 +2,9 @@
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 import kdmm
 from kdmm.models import load_model, save_model
@@ -58,7 +61,19 @@ def test_no_model_at_all_gives_remarks_alone(tmp_path: Path) -> None:
     assert (dict(found.samples_per_s), len(found.remarks)) == ({}, 1)
 
 
-def test_models_that_write_are_measured_with_as_many_beams_as_their_runs(tmp_path: Path) -> None:
+def test_models_that_write_are_measured_with_as_many_beams_as_their_runs(tmp_path: Path, monkeypatch) -> None:
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 0.001
+        return now[0]
+
+    def generate(self, inputs, beams=1):
+        now[0] += beams
+        return ["one two"] * len(inputs)
+
+    monkeypatch.setattr("kdmm.analysis.throughput.time", SimpleNamespace(perf_counter=tick))
+    monkeypatch.setattr("kdmm.models.Seq2Seq.generate", generate)
     tokens = {"_target_": "kdmm.data.TrainedTokens", "trained_on": {"_target_": "tests.parallel.Phrases"}}
     sizes = {"d_model": 16, "max_position_embeddings": 32}
     for side in ("encoder", "decoder"):
@@ -74,7 +89,8 @@ def test_models_that_write_are_measured_with_as_many_beams_as_their_runs(tmp_pat
     assert list(found.samples_per_s) == ["plain", "a", "b"]
     assert list(found.tokens_per_s) == list(found.beam_tokens_per_s) == ["a", "b"]
     assert found.beams == 3
-    assert found.tokens_per_s["a"] > found.beam_tokens_per_s["a"] > 0
+    for name in ("a", "b"):
+        assert found.tokens_per_s[name] == pytest.approx(3 * found.beam_tokens_per_s[name], rel=0.01)
     assert found.legend.endswith(", tokens/s with 3 beams.")
     assert measure_speed(runs[:2], seconds=0.2, allow=("tests",)).beam_tokens_per_s == {}
 

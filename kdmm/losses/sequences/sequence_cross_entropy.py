@@ -9,9 +9,9 @@ from torch import Tensor
 from kdmm.distributed import global_mean
 from kdmm.errors import InputError
 from kdmm.losses.logits.cross_entropy import smoothed_cross_entropy
-from kdmm.losses.sequences.tokens import IGNORED, named_labels, read_tokens, token_labels, valid_tokens
+from kdmm.losses.sequences.tokens import named_labels, read_tokens, token_labels, valid_tokens
 from kdmm.losses.term import Term, all_true, checked_number, named
-from kdmm.outputs import Batch, Outputs
+from kdmm.outputs import IGNORED, Batch, Outputs
 
 __all__ = ["SequenceCrossEntropy"]
 

@@ -10,7 +10,6 @@ from kdmm.distributed import global_mean
 from kdmm.errors import InputError
 from kdmm.losses.logits.divergence import Divergence, softmax_divergence
 from kdmm.losses.sequences.tokens import (
-    IGNORED,
     both_valid,
     check_same_tokens,
     named_labels,
@@ -18,7 +17,7 @@ from kdmm.losses.sequences.tokens import (
     token_labels,
 )
 from kdmm.losses.term import Term, all_true, checked_choice, checked_number, named
-from kdmm.outputs import Batch, Outputs
+from kdmm.outputs import IGNORED, Batch, Outputs
 
 __all__ = ["TokenKL"]
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from kdmm.errors import InputError, nearest
 from kdmm.outputs import Batch, Outputs, present, read
 
-__all__ = ["IGNORED", "both_valid", "check_same_tokens", "named_labels", "read_tokens", "token_labels", "valid_tokens"]
+__all__ = ["both_valid", "check_same_tokens", "named_labels", "read_tokens", "token_labels", "valid_tokens"]
 
-IGNORED = -100  # what PyTorch and transformers ignore by default
 OF_STUDENT = "student."
 """Before the name of labels that the student itself gives, such as the tokens of the texts that it was shown."""
 

@@ -13,12 +13,11 @@ from kdmm.errors import InputError
 from kdmm.models.preprocess import Preprocess
 from kdmm.models.tokens import KeptTokens, TextTokens
 from kdmm.models.writing.decoder import Memory, TextDecoder
-from kdmm.outputs import Outputs, scatter_present
+from kdmm.outputs import IGNORED, Outputs, scatter_present
 
-__all__ = ["UNLABELLED", "Writer"]
+__all__ = ["Writer"]
 
 CROSS_ATTENTION = "cross_attention."
-UNLABELLED = -100  # what PyTorch, transformers and the losses on tokens ignore by default
 
 
 class Writer(nn.Module, ABC):
@@ -110,7 +109,7 @@ class Writer(nn.Module, ABC):
         begin = text.new_full((len(read.places), 1), self.text.begin)
         scored = self.decoder(read, torch.cat([begin, text[:, :-1]], 1) if len(text) else begin)
         is_token = text != self.text.pad
-        outputs = {"tokens": _places(torch.where(is_token, text, UNLABELLED), both, UNLABELLED)}
+        outputs = {"tokens": _places(torch.where(is_token, text, IGNORED), both, IGNORED)}
         read_places = memory.valid[: len(inputs)]
         for some, valid, flag in ((scored, is_token, both), (memory.further, read_places, has_input)):
             for name, rows in some.items():

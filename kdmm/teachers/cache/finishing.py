@@ -13,12 +13,12 @@ from torch import Tensor
 from kdmm.errors import InputError
 from kdmm.teachers.cache.data import CacheSource
 from kdmm.teachers.cache.files import checksum, mapped, read_json, write_json, write_tensors
-from kdmm.teachers.cache.form import FORM
 from kdmm.teachers.cache.format import merged
 from kdmm.teachers.cache.keys import TEXTS, Index
 from kdmm.teachers.cache.plan import Plan
 from kdmm.teachers.cache.table import KEY
 from kdmm.teachers.cache.table_plan import TablePlan
+from kdmm.teachers.cache.version import VERSION
 from kdmm.views import stable_hash
 
 __all__ = ["MANIFEST", "PLAN", "Shards", "finish", "own_checksum"]
@@ -100,7 +100,7 @@ def finish(folder: Path, plan: Plan, shards: Shards, data: CacheSource) -> None:
     tables = {name: _table(folder, table, shards) for name, table in plan.tables.items()}
     read = sorted({each for table in plan.tables.values() for each in table.reads if each not in TEXTS})
     manifest = {
-        "version": FORM,
+        "version": VERSION,
         "facts": dict(plan.described),
         "views": plan.views,
         "splits": list(plan.settings.splits),

@@ -13,11 +13,11 @@ from kdmm.errors import InputError, nearest
 from kdmm.teachers.cache.answering import columns_of
 from kdmm.teachers.cache.data import CacheSource
 from kdmm.teachers.cache.facts import facts_of_data, facts_of_teacher
-from kdmm.teachers.cache.form import FORM
 from kdmm.teachers.cache.keys import TEXTS
 from kdmm.teachers.cache.precision import full_name
 from kdmm.teachers.cache.settings import Settings
 from kdmm.teachers.cache.table_plan import Missing, TablePlan, table_name
+from kdmm.teachers.cache.version import VERSION
 from kdmm.teachers.teacher import Running
 
 __all__ = ["Plan"]
@@ -95,7 +95,7 @@ class Plan:
         """The facts and settings that the files depend on, by name."""
         own = self.settings
         return {
-            "form": str(FORM),
+            "version": str(VERSION),
             **self.facts,
             "views": str(self.views),
             "splits": ", ".join(own.splits),

@@ -14,10 +14,10 @@ from torch import Tensor
 from kdmm.errors import InputError, nearest
 from kdmm.teachers.cache.files import mapped, read_json
 from kdmm.teachers.cache.finishing import MANIFEST, PLAN, own_checksum
-from kdmm.teachers.cache.form import check_form
 from kdmm.teachers.cache.formats import parse_format
 from kdmm.teachers.cache.keys import Index
 from kdmm.teachers.cache.table import Column, Table, fitted
+from kdmm.teachers.cache.version import check_version
 
 __all__ = ["Store", "StoredTable"]
 
@@ -87,7 +87,7 @@ class Store:
                 f"There is no store {str(folder)!r}. Write it with `kdmm cache`.{nearest(folder.name, near)}"
             )
         self.manifest: dict[str, Any] = read_json(path)
-        check_form(folder, self.manifest.get("version"))
+        check_version(folder, self.manifest.get("version"))
         if own_checksum(self.manifest) != self.manifest["checksum"]:
             raise InputError(f"{path} is damaged: it does not have its checksum. Delete it; `kdmm cache` goes on.")
 

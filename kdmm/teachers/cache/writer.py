@@ -17,11 +17,11 @@ from kdmm.teachers.cache.data import CacheSource
 from kdmm.teachers.cache.facts import differences
 from kdmm.teachers.cache.files import clean, read_json, to_cpu, write_json
 from kdmm.teachers.cache.finishing import PLAN, Shards, finish
-from kdmm.teachers.cache.form import check_form
 from kdmm.teachers.cache.format import merged
 from kdmm.teachers.cache.plan import Plan
 from kdmm.teachers.cache.table import KEY, VALID, Column, encoded, fitted
 from kdmm.teachers.cache.table_plan import Shard, TablePlan
+from kdmm.teachers.cache.version import check_version
 from kdmm.teachers.teacher import Running
 
 __all__ = ["Writer"]
@@ -73,7 +73,7 @@ class Writer:
         path = self.folder / PLAN
         if path.is_file():
             begun = read_json(path)
-            check_form(self.folder, int(begun.get("form", 1)))
+            check_version(self.folder, int(begun.get("version", 1)))
             differ = differences(begun, self.plan.described)
             if differ:
                 raise InputError(

@@ -8,6 +8,7 @@ import torch
 from kdmm.data import WebDataset
 from kdmm.errors import InputError
 from kdmm.teachers import Cached, Frozen
+from kdmm.teachers.cache import lacking
 from kdmm.teachers.cache.adding import add
 from kdmm.teachers.cache.store import Store
 from tests.data.files import Held, encoded, pairs, write_shard
@@ -26,7 +27,9 @@ def prepare(store, source):
     Cached(str(store)).prepare(source, SPLITS)
 
 
-def test_samples_that_were_added_with_fewer_views(tmp_path):
+@pytest.mark.parametrize("at_once", [2, lacking.LOOKED_UP])
+def test_samples_that_were_added_with_fewer_views(at_once, tmp_path, monkeypatch):
+    monkeypatch.setattr(lacking, "LOOKED_UP", at_once)
     write(tmp_path, teacher(), data(FEW))
     fill(tmp_path, data(held(), views=2))
     prepare(tmp_path, data(held(), views=2))

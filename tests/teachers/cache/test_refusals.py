@@ -86,7 +86,7 @@ def test_a_changed_manifest_is_named(store):
         prepare(store)
     newer = {**content, "version": 99}
     write_json(path, {**newer, "checksum": own_checksum(newer)})
-    with pytest.raises(InputError, match="has the form 99, and this kdmm reads and writes 2"):
+    with pytest.raises(InputError, match="has the version 99, and this kdmm reads and writes 2"):
         prepare(store)
 
 
@@ -94,11 +94,11 @@ def test_a_store_of_an_earlier_kdmm_is_written_again(store):
     path = store / "manifest.json"
     earlier = {**json.loads(path.read_text()), "version": 1}
     write_json(path, {**earlier, "checksum": own_checksum(earlier)})
-    message = rf"The store {store} has the form 1, .* Delete the folder, and run `kdmm cache` again"
+    message = rf"The store {store} has the version 1, .* Delete the folder, and run `kdmm cache` again"
     with pytest.raises(InputError, match=message):
         prepare(store)
     plan = json.loads((store / "plan.json").read_text())
-    del plan["form"]  # which it did not tell then
+    del plan["version"]  # which it did not tell then
     write_json(store / "plan.json", plan)
     with pytest.raises(InputError, match=message):
         write(store, teacher(), data(held()))
