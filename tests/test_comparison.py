@@ -65,6 +65,7 @@ def series(tmp_path, monkeypatch):
     return Path("series.yaml")
 
 
+@pytest.mark.slow
 def test_a_real_series_is_run_once_and_its_numbers_are_those_of_its_runs(series, capsys):
     assert main(["compare", str(series)]) == 0
     printed = capsys.readouterr().out

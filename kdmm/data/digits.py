@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,7 +56,7 @@ class Digits(Source):
 
     def read(self, split: Split) -> Sequence[Sample]:
         """Choose the digits of a split."""
-        ranked = sorted(range(len(self._rows)), key=lambda row: stable_hash("digits split", row))
+        ranked = sorted(range(len(_rows())), key=lambda row: stable_hash("digits split", row))
         first = round(VALIDATION_SHARE * len(ranked))
         parts = {
             "val": ranked[:first],
@@ -67,16 +65,8 @@ class Digits(Source):
         }
         return [self._sample(row) for row in sorted(parts[split])]
 
-    @cached_property
-    def _rows(self) -> list[tuple[bytes, int]]:
-        """Each digit's PNG and class, in the order of the file."""
-        path = str(locate(FILE))
-        with gzip.open(path, "rt", newline="") as file:
-            found = [np.array(row, dtype=np.float32).astype(np.uint8) for row in csv.reader(file)]
-        return [(_png(row[:-1].reshape(SIDE, SIDE)), int(row[-1])) for row in found]
-
     def _sample(self, row: int) -> Sample:
-        png, digit = self._rows[row]
+        png, digit = _rows()[row]
         return Sample(
             id=str(row),
             image=ImageRef(f"digit {row}", data=png),
@@ -84,6 +74,13 @@ class Digits(Source):
             labels={"digit": digit},
             origin=f"mnist_5k.csv.gz, row {row + 1}",
         )
+
+
+@cache
+def _rows() -> list[tuple[bytes, int]]:
+    """Each digit's PNG and class, in the order of the file, read once a process."""
+    table = np.loadtxt(locate(FILE), delimiter=",", dtype=np.float32).astype(np.uint8)
+    return [(_png(row[:-1].reshape(SIDE, SIDE)), int(row[-1])) for row in table]
 
 
 def _png(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:

@@ -89,12 +89,13 @@ def test_what_is_wrong_is_named(folder, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(fetch.present("spam") is None, reason="needs `kdmm fetch spam`")
 def test_the_fetched_set_is_what_it_says():
-    found = everything(None)
-    assert len(found) == 6046
-    assert sum(sample.labels["kind"] for sample in found.values()) == 1896
+    source = Spam()  # reads 6,046 files once
+    splits = {split: source.samples(split) for split in source.splits}
+    found = [sample for samples in splits.values() for sample in samples]
+    assert len({sample.id for sample in found}) == len(found) == 6046
+    assert sum(sample.labels["kind"] for sample in found) == 1896
     assert (
-        len({sample.group for sample in found.values()}) == 4864
-    )  # as an exact comparison of all pairs of sets of shingles counts them
-    sizes = {split: len(Spam().samples(split)) for split in Spam().splits}
-    assert 600 < sizes["val"] < 850
-    assert 1000 < sizes["test"] < 1150
+        len({sample.group for sample in found}) == 4864
+    )  # as a comparison of all pairs of sets of shingles counts them
+    assert 600 < len(splits["val"]) < 850
+    assert 1000 < len(splits["test"]) < 1150
