@@ -80,7 +80,7 @@ def compare(
         overrides = plan.overrides(name, fold, run.ROOT)
         print(f"kdmm fit {row.config} {shlex.join(overrides)}", flush=True)
         done = runs[name, fold] = run.complete(row.config, overrides, allow=allow)
-        for table, settings in row.generate.items():
+        for table, settings in plan.tables(name, fold, run.ROOT).items():
             if not (done.dir / table).is_file():
                 print(f"kdmm generate {done.dir} --output {done.dir / table}", flush=True)
                 run.generate(done.dir, output=done.dir / table, allow=allow, **settings)

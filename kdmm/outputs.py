@@ -27,6 +27,8 @@ __all__ = [
 IGNORED = -100
 """The label of a place that has none: PyTorch and transformers ignore it by default."""
 
+STORED = " If it is read from a store that keeps no more, write one that keeps it with `kdmm cache --outputs`."
+
 MODALITIES = ("image", "text", "audio", "video", "source")
 """What a sample may have. ``source`` is a text that is read to write ``text``, such as the one to be translated."""
 
@@ -61,17 +63,26 @@ def read(outputs: Outputs, name: str, whose: str) -> Tensor:
     if name not in outputs:
         raise InputError(
             f"A term reads {whose}.{name}, but the {whose} gives only {', '.join(sorted(outputs)) or 'nothing'}."
-            + nearest(name, outputs)
+            + (nearest(name, outputs) or (STORED if whose == "teacher" else ""))
         )
     return outputs[name]
 
 
-def present(outputs: Outputs, modality: str) -> Bool[Tensor, "B"]:
-    """Return which of the B samples have ``modality``: ``present/<modality>`` if given, else all true."""
+def present(outputs: Outputs, modality: str, whose: str = "model") -> Bool[Tensor, "B"]:
+    """Return which of the B samples have ``modality``: ``present/<modality>`` if given, else all true.
+
+    Args:
+        outputs: what a model returned.
+        modality: the tensor's name.
+        whose: as for `read`.
+
+    Raises:
+        InputError: the model gives neither.
+    """
     flag = outputs.get(f"present/{modality}")
     if flag is not None:
         return flag
-    embedding = outputs[modality]
+    embedding = read(outputs, modality, whose)
     return torch.ones(len(embedding), dtype=torch.bool, device=embedding.device)
 
 

@@ -25,6 +25,7 @@ from kdmm.models import load_model, retapped, save_model, untapped, untapped_tre
 from kdmm.modules import TrainingModule
 from kdmm.runs import build, caching, folder, generation, results
 from kdmm.runs.caching import Verified, Written
+from kdmm.runs.choosing import choice_by
 from kdmm.runs.generation import Generated
 from kdmm.runs.planning import plan
 from kdmm.runs.quiet import quiet
@@ -205,6 +206,7 @@ def generate(
     output: str | Path | None = None,
     batch_size: int = 64,
     nearest: str | None = None,
+    judge: str | Path | None = None,
     allow: Sequence[str] = (),
 ) -> Generated:
     """Let a finished run's model write about a data set, and keep its texts as a table.
@@ -214,7 +216,9 @@ def generate(
     ``group: group``.
 
     Of samples with texts of their own, those that the beams found may be searched for the one nearest to these
-    (``nearest``): sequence-level interpolation in the same paper.
+    (``nearest``): sequence-level interpolation in the same paper. Captions may be chosen by an image-text model instead
+    (``judge``), by the cosine of picture and caption, as CLIPScore has it (Hessel et al. 2021,
+    https://arxiv.org/abs/2104.08718); this needs no texts.
 
     Args:
         run: the run's folder.
@@ -227,24 +231,28 @@ def generate(
         batch_size: samples at a time.
         nearest: ``bleu`` or ``chrf``, by which, of the beams' texts, the nearest to a sample's own is kept;
             ``None``, or where a sample has none: the likeliest.
+        judge: the folder of a finished run whose model embeds texts and what is written about, such as pictures; of the
+            beams' texts the one that it finds to fit best is kept. Sounds and clips are judged alike.
         allow: packages of your own that the run's configuration may build from.
 
     Raises:
-        InputError: the model does not write, the data have no such split, or the file exists.
+        InputError: the model does not write, the data have no such split, the file exists, or there is nothing to
+            choose from or by.
     """
     _check_split(split, SPLITS)
     here = Path(run)
     path = model_file(here)
     place = generation.free_path(here / f"generated-{split}.jsonl" if output is None else Path(output))
     settings = configuration.load(here / folder.CONFIG if data is None else data, overrides)
+    on_cpu = settings.trainer.get("accelerator", "auto") == "cpu" or not torch.accelerator.is_available()
+    device = None if on_cpu else torch.accelerator.current_accelerator()
     with quiet():
-        model = load_model(path, allow=tuple(allow))
-        if settings.trainer.get("accelerator", "auto") != "cpu" and torch.accelerator.is_available():
-            model.to(torch.accelerator.current_accelerator())
+        choice = choice_by(nearest, judge, allow, device)
+        model = load_model(path, allow=tuple(allow)).to(device)
         samples = generation.samples_of(
             targets.build(settings.data, allow=tuple(allow), path="data"), cast(Split, split)
         )
-        return generation.write_table(model, samples, place, beams, max_tokens, batch_size, nearest)
+        return generation.write_table(model, samples, place, beams, max_tokens, batch_size, choice)
 
 
 def cache(

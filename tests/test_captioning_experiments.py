@@ -5,12 +5,16 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import kdmm
-from kdmm import config
+from kdmm import config, targets
+from kdmm.cli import main
 from kdmm.data import Emoji
 from kdmm.metrics.functional.captions import cider_d
+from kdmm.models import embed_images, embed_texts, save_model
 from kdmm.runs.series import Series
+from tests.conftest import MINILM
 
 CAPTIONING = Path("experiments/captioning").resolve()
 NAMES = {"_target_": "kdmm.data.Emoji", "groups": ["Food & Drink"]}
@@ -60,6 +64,42 @@ def test_teacher_its_captions_and_its_students(teacher):
     written = student.model.describe([sample.image.open() for sample in measured])
     values = cider_d(written, [sample.captions for sample in measured])
     assert found["test/cider_d"] == pytest.approx(sum(values) / len(values), abs=1e-6)
+
+
+def test_a_judge_chooses_among_the_teachers_captions(teacher, capsys):
+    torch.manual_seed(0)
+    tree = {
+        "_target_": "kdmm.models.DualEncoder",
+        "image": {"_target_": "kdmm.models.ConvImage", "widths": [6], "image_size": 12},
+        "text": {"_target_": "kdmm.models.BagOfTokens", "tokenizer": MINILM, "embedding_width": 8},
+        "embed_dim": 8,
+    }
+    Path("runs/judge").mkdir()
+    save_model(Path("runs/judge/teacher.safetensors"), targets.build(tree), tree)
+    judge = kdmm.load("runs/judge").eval()
+    done = kdmm.generate(teacher.dir, judge="runs/judge", beams=3, max_tokens=5, split="val")
+    assert done.path == teacher.dir / "generated-val.jsonl"
+    samples = Emoji(groups=["Food & Drink"]).samples("val")
+    assert done.texts + done.empty == len(samples)
+    written = {row["id"]: row["target"] for row in map(json.loads, done.path.read_text("utf-8").splitlines())}
+    for sample in samples[:4]:
+        picture = sample.image.open()
+        texts = [each for each in teacher.model.hypotheses(prepared(teacher.model, picture), 3, 5)[0] if each]
+        fit = (embed_texts(judge, texts) @ embed_images(judge, [picture])[0]).tolist()
+        assert written[sample.id] == texts[fit.index(max(fit))]
+    for words, said in (
+        (["--judge", "runs/judge"], "generated-val.jsonl exists"),
+        (["--judge", "runs/judg", "--output", "a.jsonl"], "runs/judg does not exist"),
+        (["--judge", "runs/judge", "--nearest", "bleu", "--output", "a.jsonl"], "Leave one out"),
+        (["--judge", str(teacher.dir), "--output", "a.jsonl"], "judge: its model, Captioner,"),
+    ):
+        assert main(["generate", str(teacher.dir), "--split", "val", *words]) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+    assert not Path("a.jsonl").exists()
+
+
+def prepared(model, picture):
+    return model.preprocess.image(picture)[None]
 
 
 def test_the_row_with_layers_follows_states_and_attention_of_a_teacher_trained_without_them(teacher):

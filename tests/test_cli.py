@@ -99,6 +99,7 @@ NO_SETTINGS = {"resume": False, "overwrite": False, "allow": []}
                     "output": None,
                     "batch_size": 64,
                     "nearest": None,
+                    "judge": None,
                     "allow": [],
                 },
             ),
@@ -107,6 +108,7 @@ NO_SETTINGS = {"resume": False, "overwrite": False, "allow": []}
             [
                 *["generate", "runs/toy", "--split", "val", "--beams", "1", "data.batch_size=2", "--output", "a.jsonl"],
                 *["--data", STUDENT, "--max-tokens", "9", "--batch-size=3", "--nearest", "chrf", "--allow", "one"],
+                *["--judge", "runs/toy"],
             ],
             (
                 "generate",
@@ -120,6 +122,7 @@ NO_SETTINGS = {"resume": False, "overwrite": False, "allow": []}
                     "output": "a.jsonl",
                     "batch_size": 3,
                     "nearest": "chrf",
+                    "judge": "runs/toy",
                     "allow": ["one"],
                 },
             ),

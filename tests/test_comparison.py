@@ -147,14 +147,18 @@ def test_what_a_row_writes_is_written_once(series, counted, monkeypatch):
         output.write_text("{}\n")
 
     monkeypatch.setattr(comparison.run, "generate", generate)
-    for tables in ("{beams: 2}", "[{beams: 2}, {output: near.jsonl, beams: 3, nearest: bleu}]"):
-        series.write_text(SERIES.replace("teacher: {config", f"teacher: {{generate: {tables}, config"))
+    for tables in ("{beams: 2}", "[{beams: 2}, {output: judged.jsonl, beams: 3, judge: <teacher>}]"):
+        series.write_text(SERIES.replace("small: {config", f"small: {{generate: {tables}, config"))
         for _ in range(2):
             kdmm.compare(series, folds=[1])
-    folder = "runs/few/teacher-fold1"
+    folder = "runs/few/small-fold1"
     assert asked == [
         (folder, f"{folder}/generated-train.jsonl", {"beams": 2}),
-        (folder, f"{folder}/near.jsonl", {"beams": 3, "nearest": "bleu"}),  # which leaves the other as it was
+        (
+            folder,
+            f"{folder}/judged.jsonl",
+            {"beams": 3, "judge": "runs/few/teacher-fold1"},
+        ),  # which leaves the other as it was
     ]
 
 

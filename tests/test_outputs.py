@@ -32,6 +32,13 @@ def test_present_without_a_flag_is_everything():
     assert present({"image": torch.ones(2, 3)}, "image").tolist() == [True, True]
 
 
+def test_present_of_what_is_not_there_says_whose_and_what_there_is():
+    with pytest.raises(InputError, match=r"reads teacher\.text, but the teacher gives only image\. If .* a store"):
+        present({"image": torch.ones(2, 3)}, "text", "teacher")
+    with pytest.raises(InputError, match=r"reads student\.text, but the student gives only image\.$"):
+        present({"image": torch.ones(2, 3)}, "text", "student")
+
+
 def test_scatter_present_places_rows_and_their_gradient():
     rows = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     out = scatter_present(rows, torch.tensor([False, True, False, True]))

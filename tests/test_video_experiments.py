@@ -7,7 +7,9 @@ import torch
 
 import kdmm
 from kdmm.data import FluentEmoji
+from kdmm.metrics.functional.captions import cider_d
 from kdmm.models import embed_media
+from kdmm.runs.series import Series
 from tests.data.clips import animation, pictures
 
 emoji = pytest.importorskip("emoji", reason="the names need the packaged data")
@@ -96,3 +98,24 @@ def test_a_teacher_of_pictures_teaches_about_clips(folder, tmp_path, monkeypatch
     assert 0 <= student.metrics["val/teacher/recall@5"] <= 1
     frame = FluentEmoji(folder, groups=[GROUP], stills=True, keep=False).samples("val")[0].video.open().frames[0]
     assert embed_media(drawings.model, "image", [frame]).shape == (1, 256)
+
+
+def test_captions_of_clips_are_measured_on_the_clips_of_a_fold(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    series = Series.read(VIDEO / "captions/series.yaml")
+    text = "module.student.text"
+    changes = [
+        f"{text}.trained_on.train.source.groups=[{GROUP}]",
+        *here(folder, f"{text}.trained_on.measured"),
+        f"{text}.vocab_size=280",
+        "data.batch_size.pairs=4",
+        "data.views=1",
+        "~module.metrics.beam",
+    ]
+    row = series.rows["alone"]
+    run = kdmm.fit(row.config, [*series.overrides("alone", 0, Path("runs")), *SMALL, *changes])
+    found = kdmm.evaluate(run.dir)
+    clips = FluentEmoji(folder, groups=[GROUP], stills=True, keep=False).samples("test")
+    assert {len(sample.video.open().frames) for sample in clips} == {1, 3}
+    values = cider_d(run.model.describe([sample.video.open() for sample in clips]), [each.captions for each in clips])
+    assert found["test/cider_d"] == pytest.approx(sum(values) / len(values), abs=1e-6)

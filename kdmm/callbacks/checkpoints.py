@@ -32,7 +32,8 @@ class Checkpoints(Checkpoint):
 
     Args:
         every_n_steps: optimizer steps between two writes of ``last.ckpt`` inside an epoch.
-        monitor: the metric that chooses the best state, such as ``val/recall@5``; ``None`` takes the last.
+        monitor: the metric that chooses the best state, such as ``val/recall@5``; ``None`` takes the last. NaN is
+            worse than any number.
         mode: whether a better value is larger or smaller.
         folder: where; a run sets its own ``checkpoints/``.
     """
@@ -123,7 +124,8 @@ class Checkpoints(Checkpoint):
                 + nearest(self.monitor, trainer.callback_metrics)
             )
         value = float(trainer.callback_metrics[self.monitor])
-        if self.best is None or (value > self.best if self.mode == "max" else value < self.best):
+        best = math.nan if self.best is None else self.best
+        if math.isnan(best) or (value > best if self.mode == "max" else value < best):
             self.best = value
             self._save(trainer, self.best_path)
 

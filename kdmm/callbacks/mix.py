@@ -64,7 +64,7 @@ class Mix(pl.Callback):
         if blind:
             raise InputError(
                 f"Mix: {', '.join(blind)} does not read the {self.modality} of this batch and cannot see it mixed. A "
-                "teacher that has answered beforehand (Precomputed) knows none of it: take Frozen or FromRun."
+                "teacher that has answered beforehand (Precomputed, Cached) knows none of it: take Frozen or FromRun."
             )
         others = [other for other in MODALITIES if other != self.modality]
         for name, part in models.items():

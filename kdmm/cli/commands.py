@@ -16,6 +16,8 @@ __all__ = ["COMMANDS", "KINDS"]
 KINDS = ("losses", "models", "data", "metrics")
 SPLITS = ("val", "test")
 ALL_SPLITS = ("train", *SPLITS)
+WRITING = ("dtype", "outputs", "splits", "batch_size", "shard_rows")
+"""Options of `kdmm cache` that say how a store is written; those not given are left to :func:`kdmm.run.cache`."""
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -126,7 +128,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 def _generate(options: argparse.Namespace) -> None:
     _one_of(options.split, ALL_SPLITS, "--split")
-    _existing([options.run, *([options.data] if options.data else [])])
+    _existing([options.run, *(each for each in (options.data, options.judge) if each)])
     _use(options.allow)
     from kdmm import run
 
@@ -140,6 +142,7 @@ def _generate(options: argparse.Namespace) -> None:
         output=options.output,
         batch_size=options.batch_size,
         nearest=options.nearest,
+        judge=options.judge,
         allow=options.allow,
     )
     console.print_table(("what", "count"), [("texts", str(done.texts)), ("empty, left out", str(done.empty))])
@@ -152,9 +155,13 @@ def _cache(options: argparse.Namespace) -> None:
     for written in options.format:
         if "=" not in written:
             raise InputError(f"--format: found {written!r}; give OUTPUT=FORMAT, such as logits=top16.")
+    given = {name: value for name in WRITING if (value := getattr(options, name)) is not None}
     from kdmm import run
 
     if options.verify is not None:
+        if unread := [*given, *(["format"] if options.format else [])]:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in unread)
+            raise InputError(f"--verify writes nothing: leave out {named}.")
         found = run.verify(options.config, options.verify, options.rest, store=options.store, allow=options.allow)
         console.print_table(
             ("output", "format", "entries", "cosine: least", "1%", "10%", "median", "largest difference"),
@@ -174,16 +181,12 @@ def _cache(options: argparse.Namespace) -> None:
         options.config,
         options.rest,
         store=options.store,
-        dtype=options.dtype,
         formats=dict(written.split("=", 1) for written in options.format),
-        outputs=options.outputs,
-        splits=options.splits,
-        batch_size=options.batch_size,
-        shard_rows=options.shard_rows,
         allow=options.allow,
+        **given,
     )
     if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a run end here too
-        lost = [", ".join(f"{name} {x:.3g}" for name, x in each.lost.items()) for each in done.kept]
+        lost = [", ".join(f"{name} {x:.6g}" for name, x in each.lost.items()) for each in done.kept]
         rows = [(each.output, each.format, str(each.entries), told)
                 for each, told in zip(done.kept, lost, strict=True)]  # fmt: skip
         console.print_table(("output", "format", "entries", "lost by the format"), rows)

@@ -102,6 +102,9 @@ def make_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argume
     writing.add_argument(
         "--nearest", metavar="bleu|chrf", help="keep, of the beams' texts, the nearest to the sample's own"
     )
+    writing.add_argument(
+        "--judge", metavar="RUN", help="keep, of the beams' texts, the one that this image-text run finds to fit best"
+    )
     writing.add_argument("--max-tokens", type=int, help="the most written for a sample (default: as the model reads)")
     writing.add_argument("--batch-size", type=int, default=64, help="samples at a time (default: 64)")
     writing.add_argument("--output", metavar="FILE.jsonl", help="default: generated-SPLIT.jsonl in the run's folder")
@@ -110,14 +113,14 @@ def make_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argume
     caching.add_argument("config", metavar="CONFIG", help="an experiment's YAML")
     caching.add_argument("rest", nargs="*", metavar="key=value", help="settings changed")
     caching.add_argument("--store", metavar="FOLDER", help="default: what CONFIG names, or stores/NAME")
-    caching.add_argument("--dtype", default="float16", help="float32, float16, bfloat16 or int8 (default: float16)")
+    caching.add_argument("--dtype", help="float32, float16, bfloat16 or int8 (default: float16)")
     caching.add_argument(
         "--format", action="append", default=[], metavar="OUTPUT=FORMAT", help="of one output, such as logits=top16"
     )
-    caching.add_argument("--outputs", nargs="+", default=[], metavar="OUTPUT", help="keep these alone")
+    caching.add_argument("--outputs", nargs="+", metavar="OUTPUT", help="keep these alone")
     caching.add_argument("--splits", nargs="+", metavar="SPLIT", help="default: train, and val if there is one")
-    caching.add_argument("--batch-size", type=int, default=64, help="samples at a time (default: 64)")
-    caching.add_argument("--shard-rows", type=int, default=16384, help="answers of a file, about (default: 16384)")
+    caching.add_argument("--batch-size", type=int, help="samples at a time (default: 64)")
+    caching.add_argument("--shard-rows", type=int, help="answers of a file, about (default: 16384)")
     caching.add_argument(
         "--verify", type=int, metavar="N", help="write nothing: compare N entries a table with new answers"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from kdmm.data.by_split import BySplit
 from kdmm.data.distinct import distinct
 from kdmm.data.image_ref import ImageRef
+from kdmm.data.json_text import parsed_json
 from kdmm.data.sample import Sample
 from kdmm.data.source import SPLITS, Split
 from kdmm.data.table_source import shown
@@ -64,7 +64,7 @@ class CocoCaptions(BySplit):
         """Read a file; ``split`` is what COCO's own form holds, Karpathy's says it itself."""
         existing_file(path, SETTING)
         try:
-            content = json.loads(path.read_bytes())
+            content = parsed_json(path.read_bytes())
         except ValueError as error:
             raise InputError(f"{SETTING}: {path} is not JSON: {error}. {EXAMPLES}") from error
         if not isinstance(content, dict) or "images" not in content:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from kdmm.data.box_marks import Box, BoxMarks, SizedImage, checked_box
 from kdmm.data.coco_masks import Elsewhere, MaskMarks, checked_segmentation
 from kdmm.data.image_ref import ImageRef
+from kdmm.data.json_text import parsed_json
 from kdmm.data.sample import Sample
 from kdmm.data.tables import existing_file
 from kdmm.errors import InputError, nearest
@@ -45,6 +45,7 @@ class CocoObjects:
         categories = self._by_id("categories", rows["categories"])
         self.numbers = {each: number for number, each in enumerate(sorted(categories))}
         self.names = tuple(str(self._of(categories[each], "name", f"category {each}")) for each in sorted(categories))
+        self._check_names()
         self.images = self._by_id("images", rows["images"])
         self.of_image: dict[Any, list[tuple[Mapping[str, Any], str]]] = {each: [] for each in self.images}
         self.crowds: dict[Any, list[tuple[Mapping[str, Any], str]]] = {each: [] for each in self.images}
@@ -63,7 +64,7 @@ class CocoObjects:
     def _tables(self) -> dict[str, list[dict[str, Any]]]:
         existing_file(self.path, SETTING)
         try:
-            content = json.loads(self.path.read_bytes())
+            content = parsed_json(self.path.read_bytes())
         except ValueError as error:
             raise InputError(
                 f"{SETTING}: {self.path} is not JSON: {error}. Give a file such as instances_train2017.json."
@@ -94,6 +95,16 @@ class CocoObjects:
                 raise self._refuse(f"{name}:", f"the id {number} stands twice", "Give each entry its own.")
             found[number] = row
         return found
+
+    def _check_names(self) -> None:
+        first: dict[str, int] = {}
+        for number, name in zip(self.numbers, self.names, strict=True):
+            if first.setdefault(name, number) != number:
+                raise self._refuse(
+                    "categories:",
+                    f"the ids {first[name]} and {number} are both called {name!r}",
+                    "Rename one, or give the objects of both one id.",
+                )
 
     def _sort_in(self, row: Mapping[str, Any], entry: str) -> None:
         image, category = self._of(row, "image_id", entry), self._of(row, "category_id", entry)

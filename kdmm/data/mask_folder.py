@@ -17,6 +17,7 @@ from kdmm.data.image_ref import ImageRef
 from kdmm.data.marks import UNLABELLED, Marks
 from kdmm.data.sample import Sample
 from kdmm.data.source import SPLITS, Source, Split
+from kdmm.data.text_lines import read_lines
 from kdmm.errors import InputError, nearest
 
 __all__ = ["MaskFolder", "MaskRef"]
@@ -33,14 +34,16 @@ class MaskRef:
     """Where a picture's classes are: a PNG of class numbers.
 
     Args:
-        path: its file, with a palette or grey; the pixel's number is the class, 255 none.
+        path: its file, with a palette or grey.
         image: the picture that it belongs to.
         classes: how many there are.
+        ignore: the number of the pixels that do not count; the others, in their order, are the classes.
     """
 
     path: str
     image: ImageRef
     classes: int
+    ignore: int = UNLABELLED
 
     def open(self) -> Marks:
         """Read the map.
@@ -60,20 +63,23 @@ class MaskRef:
                 f"the mask {self.path} is {seen[0]} x {seen[1]} pixels and the picture {size[0]} x {size[1]}.{turned} "
                 "Give both the same size; resize masks by the nearest pixel"
             )
-        wrong = sorted(set(np.unique(numbers).tolist()) - {*range(self.classes), UNLABELLED})
+        named = [number for number in range(self.classes + 1) if number != self.ignore][: self.classes]
+        wrong = sorted(set(np.unique(numbers).tolist()) - {*named, self.ignore})
         if wrong:
             raise InputError(
-                f"the mask {self.path} holds the class {wrong[0]}, and `classes` names {self.classes}, 0 to "
-                f"{self.classes - 1}. Name them all, or give these pixels {UNLABELLED}, which counts as unlabelled"
+                f"the mask {self.path} holds the number {wrong[0]}, and `classes` names {self.classes}, {named[0]} to "
+                f"{named[-1]}. Name them all, or give these pixels {self.ignore}, which counts as unlabelled"
             )
-        return Marks.of_map(torch.from_numpy(numbers.astype(np.int64)))
+        classes = np.where(numbers == self.ignore, UNLABELLED, numbers - (numbers > self.ignore))
+        return Marks.of_map(torch.from_numpy(classes))
 
     def identity(self) -> str:
-        """Return what changes when the mask does: its file."""
-        return identity_of(self.path, None)
+        """Return what changes when the classes of pixels do: the mask's file, and which number does not count."""
+        other = "" if self.ignore == UNLABELLED else f" without {self.ignore}"
+        return f"{identity_of(self.path, None)}{other}"
 
     def _numbers(self) -> NDArray[Any]:
-        """Return the pixels (H, W)."""
+        """Return the pixels (H, W), int64."""
         try:
             with open_file(self.path, None) as file, Image.open(cast(IO[bytes], file)) as mask:
                 mode, numbers = mask.mode, np.asarray(mask)
@@ -86,25 +92,27 @@ class MaskRef:
             raise InputError(
                 f"the mask {self.path} is in colour ({mode}). Save class numbers, as a PNG with a palette or in grey"
             )
-        return numbers
+        return numbers.astype(np.int64)
 
 
 class MaskFolder(Source):
     """Pictures and masks of the same names, such as ``images/train/a/1.jpg`` and ``masks/train/a/1.png``.
 
-    A mask's pixels are class numbers, in grey or by a palette's places; 255 is a pixel that nobody labelled. A picture
-    is read as its EXIF data turn it. With ``names`` the splits are lists of names, one a line without ending, as in
-    Pascal VOC: ``images: JPEGImages``, ``masks: SegmentationClass``, ``names: ImageSets/Segmentation/{split}.txt``. Of
-    pictures alone, for a model to learn from its teacher, set ``masks: null``.
+    A mask's pixels are class numbers, in grey or by a palette's places; 255 is a pixel that nobody labelled, or another
+    number (``ignore``). A picture is read as its EXIF data turn it. With ``names`` the splits are lists of names, one a
+    line without ending, as in Pascal VOC: ``images: JPEGImages``, ``masks: SegmentationClass``, ``names:
+    ImageSets/Segmentation/{split}.txt``. Of pictures alone, for a model to learn from its teacher, set ``masks: null``.
 
     Args:
         folder: that holds everything.
-        classes: their names, in the order of their numbers.
+        classes: their names, in the order of their numbers in the masks.
         images: folder of the pictures below ``folder``; ``{split}`` stands for the split's name.
         masks: folder of the masks, likewise; ``None``: there are none.
         names: the file that lists a split's pictures, likewise; ``None`` takes all that are in its folder.
         splits: what a split is called on the disk, such as ``{val: validation}``; others have their own names.
         check: read all masks once before training, so that a broken one shows then; else it does when it comes.
+        ignore: the number of the pixels that nobody labelled. Classes are counted without it: with 0, as in ADE20K, the
+            pixels of the first class are 1. In batches these pixels are 255 and the first class is 0, whatever it is.
 
     Raises:
         InputError: a file or folder is missing, or a mask is broken; the message names it.
@@ -119,18 +127,24 @@ class MaskFolder(Source):
         names: str | None = None,
         splits: Mapping[str, str] | None = None,
         check: bool = True,
+        ignore: int = UNLABELLED,
     ) -> None:
         self.folder = Path(folder)
         self.names = names
         self.images = images
         self.masks = masks
         self.check = check
+        self.ignore = ignore
         self.calls: dict[str, str] = {**{split: split for split in SPLITS}, **(splits or {})}
         self._classes = tuple(classes)
         if not 2 <= len(self._classes) <= UNLABELLED or len(set(self._classes)) < len(self._classes):
             raise InputError(
                 f"MaskFolder.classes: {list(classes)} given; give 2 to {UNLABELLED} different names, the background "
                 "among them if it is a class."
+            )
+        if not 0 <= ignore <= UNLABELLED:
+            raise InputError(
+                f"MaskFolder.ignore: {ignore} given; give the number of pixels that do not count, 0 to {UNLABELLED}."
             )
         for split in self.calls:
             if split not in SPLITS:
@@ -178,7 +192,7 @@ class MaskFolder(Source):
                 f"MaskFolder.masks: {image.path} has no mask {path}. Add it, or move the picture to a source of its "
                 "own with `masks: null`."
             )
-        mask = MaskRef(str(path), image, len(self._classes))
+        mask = MaskRef(str(path), image, len(self._classes), self.ignore)
         if self.check:
             try:
                 mask.open()
@@ -201,10 +215,7 @@ class MaskFolder(Source):
         """Return the names in a split's list."""
         assert self.names is not None
         path = self._place(self.names, split)
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"MaskFolder.names: {path} cannot be read: {error}.") from error
+        lines = read_lines(path, "MaskFolder.names")
         listed = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
         for number, name in listed:
             if name not in pictures:

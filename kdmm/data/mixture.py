@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import PIL
@@ -12,7 +12,6 @@ import torch
 import torchvision
 
 from kdmm.data.feed import Feed
-from kdmm.data.rows import Transform
 from kdmm.data.source import SPLITS, Source, Split
 from kdmm.errors import InputError
 
@@ -104,17 +103,16 @@ class Mixture:
             **self.feed(self.first, split).describe(),
         }
 
-    def fingerprint(self, augment: Mapping[str, Sequence[Transform]], canvas: tuple[int, int] | None = None) -> str:
-        """Return what names everything that decides a view: the files' content, augmentation, versions."""
+    def fingerprint(self, facts: Mapping[str, str], marked: bool) -> str:
+        """Return what names everything that decides a view: the files' content, what is done to it, versions.
+
+        Args:
+            facts: what is done to every view, by name.
+            marked: whether what is marked in pictures counts: a transform may look at it.
+        """
         digest = hashlib.blake2b(digest_size=16)
-        facts = [
-            {modality: [repr(each) for each in transforms] for modality, transforms in augment.items()},
-            PIL.__version__,
-            torchvision.__version__,
-            torch.__version__,
-            *([] if canvas is None else [canvas]),
-        ]
-        digest.update(json.dumps(facts).encode())
+        decisive = [dict(facts), PIL.__version__, torchvision.__version__, torch.__version__]
+        digest.update(json.dumps(decisive).encode())
         for split in SPLITS:
             for name in self.names(split):
                 if split in self.sources[name].splits:
@@ -124,7 +122,7 @@ class Mixture:
                         continue
                     for sample in feed.samples:
                         media = " ".join(f"{modality} {ref.identity()}" for modality, ref in sample.media.items())
-                        if canvas is not None and sample.marks is not None:  # a transform may look at them
+                        if marked and sample.marks is not None:
                             media += f" marks {sample.marks.identity()}"
                         digest.update(f"{split} {name} {sample.id} {media}\n".encode())
         return digest.hexdigest()

@@ -21,6 +21,7 @@ from kdmm.data.rows import KINDS, Recipe, Transform
 from kdmm.data.source import SPLITS, Source, Split
 from kdmm.distributed import rank, world_size
 from kdmm.errors import InputError, nearest
+from kdmm.models.description import described
 from kdmm.models.preprocess import Preprocess
 from kdmm.outputs import MODALITIES
 
@@ -261,12 +262,20 @@ class MultimodalDataModule(pl.LightningDataModule):
     @property
     def fingerprint(self) -> str:
         """Names what decides every view: the files' content, the augmentation, versions."""
-        return self.mixture.fingerprint(self.augment, self.canvas)
+        return self.mixture.fingerprint(self.facts, marked=self.canvas is not None)
 
     @property
     def facts(self) -> dict[str, str]:
-        """What is done to every view before a model's own preprocessing, by name."""
-        augment = {f"augmentation of {name}": repr(list(each)) for name, each in self.augment.items()}
+        """What is done to every view before a model's own preprocessing, by name.
+
+        Raises:
+            InputError: a transform that cannot be told from another with other settings.
+        """
+        augment = {
+            f"augmentation of {name}": f"[{', '.join(described(f'augment.{name}', each) for each in transforms)}]"
+            for name, transforms in self.augment.items()
+            if transforms
+        }
         return {**augment, **({} if self.canvas is None else {"canvas": repr(self.canvas)})}
 
     def counts(self) -> dict[str, int]:

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from kdmm.data.box_marks import BoxMarks
 from kdmm.data.by_split import BySplit
+from kdmm.data.class_values import Classes
 from kdmm.data.files import existing_folder
 from kdmm.data.image_ref import ImageRef
 from kdmm.data.sample import Sample
 from kdmm.data.source import SPLITS, Split
-from kdmm.data.tables import existing_file
+from kdmm.data.text_lines import read_lines
 from kdmm.data.tiles import TileRef, boxes_within, cells, region
 from kdmm.data.voc_file import SETTING, VocFile, read_voc
 from kdmm.errors import InputError, nearest
@@ -47,8 +48,8 @@ class PascalVOC(BySplit):
             ``describe`` counts.
 
     Raises:
-        InputError: an unknown split, or tiles of less than 8 pixels. Reading: a file that is not as VOC's are; the
-            message names it and the object.
+        InputError: an unknown split, a class given twice, or tiles of less than 8 pixels. Reading: a file that is not
+            as VOC's are; the message names it and the object.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class PascalVOC(BySplit):
         self.annotations = annotations
         self.images = images
         self.lists = None if lists is None else dict(lists)
-        self.given_classes = None if classes is None else tuple(classes)
+        self.given_classes = None if classes is None else Classes(classes, "PascalVOC.classes").names
         self.rename = dict(rename or {})
         self.first_pixel = first_pixel
         self.difficult = difficult
@@ -114,8 +115,9 @@ class PascalVOC(BySplit):
         listed: dict[Split, list[str]] = {}
         for split in SPLITS:
             if split in self.lists:
-                path = existing_file(Path(self.lists[split]), f"PascalVOC.lists.{split}")
-                listed[split] = [line.split()[0] for line in path.read_text("utf-8").splitlines() if line.strip()]
+                path = Path(self.lists[split])
+                lines = read_lines(path, f"PascalVOC.lists.{split}")
+                listed[split] = [line.split()[0] for line in lines if line.strip()]
                 for name in listed[split]:
                     if not (folder / f"{name}.xml").is_file():
                         raise InputError(

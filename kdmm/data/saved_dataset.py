@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from kdmm.data.json_text import parsed_json
 from kdmm.errors import InputError
 
 __all__ = ["is_saved_dataset", "saved_files"]
@@ -30,7 +30,7 @@ def saved_files(folder: Path, setting: str) -> tuple[str, list[Path]]:
     """
     path = folder / STATE
     try:
-        state: dict[str, Any] = json.loads(path.read_bytes())
+        state: dict[str, Any] = parsed_json(path.read_bytes())
         files = [folder / file["filename"] for file in state["_data_files"]]
         name = state.get("_split") or ""
     except (ValueError, KeyError, TypeError, AttributeError) as error:

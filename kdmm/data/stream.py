@@ -58,6 +58,7 @@ class Stream(Feed):
         shuffle: samples in the shuffle buffer.
         caption: the key of the caption in JSON files.
         labels: endings of files with class numbers, or keys in JSON files.
+        unlabelled: whether a sample may be without one of them.
         whole: whether later passes come to samples beyond ``total``, as in training.
     """
 
@@ -72,6 +73,7 @@ class Stream(Feed):
         shuffle: int,
         caption: str,
         labels: Sequence[str] = (),
+        unlabelled: bool = False,
         whole: bool = False,
     ) -> None:
         super().__init__(name, seed)
@@ -80,6 +82,7 @@ class Stream(Feed):
         self.shuffle = shuffle
         self.caption = caption
         self.labels = tuple(labels)
+        self.unlabelled = unlabelled
         self.whole = whole
         self.names = _names(shards)
         self._cursors: dict[tuple[int, int], _Cursor] = {}  # by (lane, lanes)
@@ -210,7 +213,7 @@ class Stream(Feed):
             turn += 1
 
     def _sample(self, found: Mapping[str, Any]) -> Sample | BadSample:
-        return sample_of(found, self.names[found["__url__"]], self.caption, self.labels)
+        return sample_of(found, self.names[found["__url__"]], self.caption, self.labels, self.unlabelled)
 
 
 class _Cursor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from kdmm.data.arrow_file import read_arrow, read_parquet
 from kdmm.data.columns import Table, check_columns
 from kdmm.data.csv_file import read_csv
+from kdmm.data.json_text import parsed_json
 from kdmm.errors import InputError, nearest
 
 __all__ = ["TABLES", "Table", "existing_file", "read_table"]
@@ -78,7 +78,7 @@ def _read_jsonl(path: Path, columns: Sequence[str]) -> Table:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = parsed_json(line)
             except ValueError as error:  # not JSON, or not UTF-8
                 raise InputError(
                     f"{path}, line {number} is not JSON: {error}. Write one object {{...}} a line, in UTF-8."

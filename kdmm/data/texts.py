@@ -8,8 +8,7 @@ from pathlib import Path
 
 from kdmm.data.sample import Sample
 from kdmm.data.source import Source, Split
-from kdmm.data.tables import existing_file
-from kdmm.errors import InputError
+from kdmm.data.text_lines import read_lines
 
 __all__ = ["TextSource", "Texts"]
 
@@ -54,10 +53,6 @@ class Texts(TextSource):
 
     def texts(self) -> Iterable[tuple[str, str]]:
         """Return the lines."""
-        try:
-            lines = existing_file(self.path, "Texts.path").read_text("utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise InputError(f"Texts.path: {self.path} is not UTF-8 ({error.reason} at byte {error.start}).") from error
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(read_lines(self.path, "Texts.path"), start=1):
             if line.strip():
                 yield line.strip(), f"{self.path}, line {number}"

@@ -34,6 +34,7 @@ class WebDataset(Source):
         caption: the key of the caption in ``.json`` files.
         labels: each the ending of a file that holds a class number, such as ``cls``, or a key in ``.json`` files. A
             sample that lacks one of them is a bad one.
+        unlabelled: whether a sample may be without a class (no such file or key, an empty one, or -1).
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class WebDataset(Source):
         shuffle: int = 1000,
         caption: str = "caption",
         labels: Sequence[str] = (),
+        unlabelled: bool = False,
     ) -> None:
         by_split = urls if isinstance(urls, Mapping) else {"train": urls}
         self.counts = dict(samples) if isinstance(samples, Mapping) else {"train": samples}
@@ -57,6 +59,7 @@ class WebDataset(Source):
         self.shuffle = shuffle
         self.caption = caption
         self.labels = tuple(labels)
+        self.unlabelled = unlabelled
         self.shards = {split: expand(by_split[split], "WebDataset.urls") for split in SPLITS if split in by_split}
 
     def __str__(self) -> str:
@@ -88,4 +91,6 @@ class WebDataset(Source):
             total = sum(count_samples(shard) for shard in shards)
         if total < 1:
             raise InputError(f"{self}: its {split} split has no samples.")
-        return Stream(shards, total, name, seed, self.shuffle, self.caption, self.labels, whole=split == "train")
+        return Stream(
+            shards, total, name, seed, self.shuffle, self.caption, self.labels, self.unlabelled, split == "train"
+        )

@@ -1,7 +1,7 @@
 """What training minimizes: named terms and a weighting."""
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Collection, Mapping
+from typing import Any, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -41,6 +41,22 @@ class Objective(nn.Module):
             self.weighting = Scheduled.of(weights, tuple(terms))
         self.progress: float = 0.0
 
+    @staticmethod
+    def check_arguments(arguments: Mapping[str, Any]) -> None:
+        """Refuse wrong names of terms and weights, and wrong numbers, before anything is built.
+
+        Args:
+            arguments: of a ``_target_`` node, with the nodes of terms and schedules not built.
+
+        Raises:
+            InputError: as when it is made.
+        """
+        terms, weights = arguments["terms"], arguments.get("weights")
+        _check_names(terms)
+        if isinstance(weights, Mapping) and "_target_" not in weights:
+            numbers = {name: 1.0 if isinstance(weight, Mapping) else weight for name, weight in weights.items()}
+            Scheduled.of(numbers, tuple(terms))
+
     def build(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
         """Let the terms make what depends on the models' shapes, from the outputs for one dry batch; once."""
         for term in self.terms.values():
@@ -67,7 +83,7 @@ class Objective(nn.Module):
         return self.weighting.weights(self.progress)
 
 
-def _check_names(terms: Mapping[str, Term]) -> None:
+def _check_names(terms: Collection[str]) -> None:
     if not terms:
         raise InputError("Objective: terms is empty. Give at least one term.")
     taken = dir(nn.ModuleDict())

@@ -164,8 +164,19 @@ def bias_of(outputs: Outputs, whose: str, pair: tuple[str, str]) -> Float[Tensor
 
 
 def both_present(first: Outputs, first_name: str, second: Outputs, second_name: str) -> Bool[Tensor, "B"]:
-    """Return which samples have ``first_name`` in ``first`` and ``second_name`` in ``second``."""
-    return present(first, first_name) & present(second, second_name)
+    """Return which samples have ``first_name`` in ``first`` and ``second_name`` in ``second``.
+
+    Args:
+        first: the student's.
+        first_name: of a tensor.
+        second: the teacher's, or the student's too.
+        second_name: of a tensor.
+
+    Raises:
+        InputError: one is not there.
+    """
+    whose = "student" if second is first else "teacher"
+    return present(first, first_name, "student") & present(second, second_name, whose)
 
 
 def all_true(rows: Tensor) -> Bool[Tensor, "B"]:

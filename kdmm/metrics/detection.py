@@ -28,8 +28,8 @@ class MeanAveragePrecision(SampleMetric):
     Gives ``map``, the mean over classes and over the overlaps 0.5, 0.55, ..., 0.95 that a right box has at least,
     ``map_50`` and ``map_75`` for one overlap, ``mar_100``, the mean of the highest recall by 100 boxes a picture, and,
     with names, ``ap/<class>``; for the teacher the same under ``teacher/``. A class without an object in the data does
-    not count, and has NaN. Only pictures that are marked count, those without objects too: what is found there is
-    wrong. A picture that comes again is dropped.
+    not count, and has NaN; where there is no object at all, all values are NaN. Only pictures that are marked count,
+    those without objects too: what is found there is wrong. A picture that comes again is dropped.
 
     Needs ``pip install 'kdmm[detection]'``.
 
@@ -91,13 +91,13 @@ class MeanAveragePrecision(SampleMetric):
         """Return the values.
 
         Raises:
-            InputError: no marked picture was added, or none has an object.
+            InputError: no marked picture was added.
         """
         sample = self.stacked("sample")
-        if not len(sample) or not len(self.stacked("marked")):
+        if not len(sample):
             raise InputError(
-                f"MeanAveragePrecision has seen {len(sample)} marked pictures and no object. Evaluate on a split with "
-                "objects, and set `canvas` of the data."
+                "MeanAveragePrecision has seen no marked picture. Evaluate on a split that is marked, and set `canvas` "
+                "of the data."
             )
         counts = self.stacked("counts").T.tolist()
         found, marked = (

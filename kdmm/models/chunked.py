@@ -27,8 +27,9 @@ class Chunked(nn.Module):
     samples are compared with each other. The value of the loss is computed once. This is the caching of embeddings'
     gradients of GradCache (Gao et al. 2021, arXiv:2101.06983); we differ in how: each part is a checkpoint of its own
     (Chen et al. 2016, arXiv:1604.06174), so that any training step does it, under DDP too, and terms' own parameters
-    and scales need no care. It takes one more forward pass of the model. The teacher answers the batch once, and the
-    terms' matrix of all pairs can be held in tiles (``tile`` of `kdmm.losses.Contrastive`).
+    and scales need no care. It takes one more forward pass of the model. The teacher answers the batch once, in such
+    parts too if it has a ``size`` (`kdmm.teachers.Frozen`), and the terms' matrix of all pairs can be held in tiles
+    (``tile`` of `kdmm.losses.Contrastive`).
 
     - Dropout draws for each part, and the same again when the part is run again. Another ``size`` draws differently.
     - Batch norm in training takes its statistics over a part, so the gradients are not those of the whole batch; with

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,39 +18,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from kdmm.errors import InputError
 from kdmm.models.files import locate
+from kdmm.models.token_memory import RememberingTokens
 
 __all__ = ["OpenClipTokens", "TransformerTokens", "answer_places", "open_clip_text_settings", "transformers_tokenizer"]
 
-REMEMBERED_TEXTS = 200_000  # about 100 MB of short captions
-
-
-class _Remembering(ABC):
-    """Makes token ids of each text once a process: captions come again every epoch."""
-
-    @abstractmethod
-    def rows(self, texts: list[str]) -> list[Tensor]:
-        """Return each text's token ids, without padding."""
-
-    def remembered(self, texts: list[str]) -> list[Tensor]:
-        """Return each text's token ids, new or from memory."""
-        known = _known_tokens(self)
-        unknown = [text for text in dict.fromkeys(texts) if text not in known]
-        if len(known) + len(unknown) > REMEMBERED_TEXTS:
-            known.clear()
-            unknown = list(dict.fromkeys(texts))
-        if unknown:
-            known.update(zip(unknown, self.rows(unknown), strict=True))
-        return [known[text] for text in texts]
-
-
-@lru_cache(maxsize=8)
-def _known_tokens(tokens: _Remembering) -> dict[str, Tensor]:
-    """Return the memory of one tokenizer's texts in this process."""
-    return {}
-
 
 @dataclass(frozen=True)
-class TransformerTokens(_Remembering):
+class TransformerTokens(RememberingTokens):
     """A transformers tokenizer, padded to the longest caption of the batch.
 
     Args:
@@ -87,7 +60,7 @@ def transformers_tokenizer(name: str) -> Any:
 
 
 @dataclass(frozen=True)
-class OpenClipTokens(_Remembering):
+class OpenClipTokens(RememberingTokens):
     """The tokenizer that an open_clip architecture names.
 
     A tower that is causal and reads its answer at the end of the text, such as CLIP's, answers the same without what

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from kdmm.errors import InputError
+from kdmm.models.token_memory import RememberingTokens
 
 __all__ = ["BEGIN", "END", "PAD", "UNTRAINED", "KeptTokens", "TextTokens", "Tokens"]
 
@@ -73,7 +74,7 @@ class TextTokens(ABC):
 
 
 @dataclass(frozen=True)
-class Tokens(TextTokens):
+class Tokens(RememberingTokens, TextTokens):
     """A trained tokenizer as a value: the JSON of Hugging Face's ``tokenizers``, with `PAD`, `BEGIN` and `END`.
 
     Args:
@@ -116,9 +117,12 @@ class Tokens(TextTokens):
 
     def __call__(self, texts: list[str]) -> Tensor:
         """Return token numbers (N, T)."""
+        return pad_sequence(self.remembered(texts), batch_first=True, padding_value=self.pad)
+
+    def rows(self, texts: list[str]) -> list[Tensor]:
+        """Return each text's token numbers and its end."""
         found = [each.ids[: self.length - 1] for each in _tokenizer(self.content).encode_batch(texts)]
-        rows = [torch.tensor([*ids, self.end], dtype=torch.long) for ids in found]
-        return pad_sequence(rows, batch_first=True, padding_value=self.pad)
+        return [torch.tensor([*ids, self.end], dtype=torch.long) for ids in found]
 
     def decode(self, ids: Int[Tensor, "N T"]) -> list[str]:
         """Return the texts; bytes that are no UTF-8 become replacement characters."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,8 @@ from kdmm import atomic
 from kdmm.data import MultimodalDataModule, Sample
 from kdmm.data.source import Split
 from kdmm.errors import InputError, nearest
-from kdmm.metrics.functional.sentences import Measure, nearest_text
 from kdmm.models import Preprocess, Writer
+from kdmm.runs.choosing import Choice
 
 __all__ = ["Generated", "free_path", "samples_of", "write_table"]
 
@@ -78,7 +78,7 @@ def write_table(
     beams: int,
     max_tokens: int | None,
     batch_size: int,
-    measure: str | None = None,
+    choice: Choice | None = None,
 ) -> Generated:
     """Write a row a sample that the model reads: its ``id``, what is read, the ``target`` text, and its ``group``.
 
@@ -92,8 +92,7 @@ def write_table(
         beams: as for `Writer.generate`.
         max_tokens: as for `Writer.generate`.
         batch_size: samples at a time.
-        measure: by which, of the beams' texts, the nearest to the sample's own is written (`nearest_text`); ``None``,
-            or where a sample has none of its own: the likeliest.
+        choice: among the beams' texts; ``None``: the likeliest is written.
 
     Raises:
         InputError: the model does not write, or reads none of the samples, or there is nothing to choose from.
@@ -105,8 +104,11 @@ def write_table(
     read = [(name, sample) for name, sample in samples if sample.has(model.modality)]
     if not read:
         raise InputError(f"No sample of the data has a {model.modality}, which the model reads.")
-    chosen_by = None if measure is None else _checked(measure, beams, [sample for _, sample in read])
-    texts = _texts(model, read, beams, max_tokens, batch_size, chosen_by)
+    if choice is not None:
+        if beams < 2:
+            raise InputError(f"{choice.setting}: {beams} beam leaves nothing to choose from. Give 2 or more (--beams).")
+        choice.check(model.modality, [sample for _, sample in read])
+    texts = _texts(model, read, beams, max_tokens, batch_size, choice)
     rows = [_row(name, sample, model.modality, text) for (name, sample), text in zip(read, texts, strict=True) if text]
     with atomic.writing(output) as partial:
         partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -119,7 +121,7 @@ def _texts(
     beams: int,
     max_tokens: int | None,
     batch_size: int,
-    measure: Measure | None,
+    choice: Choice | None,
 ) -> list[str]:
     """Return what is written, of texts of nearly equal length at a time: less padding."""
     order = sorted(range(len(read)), key=lambda row: (len(read[row][1].source or ""), row))
@@ -127,34 +129,15 @@ def _texts(
     texts = [""] * len(read)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        inputs = _inputs(model.preprocess, model.modality, [read[row][1] for row in rows]).to(device)
-        if measure is None:
+        samples = [read[row][1] for row in rows]
+        inputs = _inputs(model.preprocess, model.modality, samples).to(device)
+        if choice is None:
             found = model.generate(inputs, beams, max_tokens)
         else:
-            several = model.hypotheses(inputs, beams, max_tokens)
-            found = [_nearest(each, read[row][1], measure) for row, each in zip(rows, several, strict=True)]
+            found = choice(model.modality, samples, model.hypotheses(inputs, beams, max_tokens))
         for row, text in zip(rows, found, strict=True):
             texts[row] = text
     return texts
-
-
-def _nearest(texts: Sequence[str], sample: Sample, measure: Measure) -> str:
-    return nearest_text(texts, sample.captions, measure) if sample.captions else texts[0]
-
-
-def _checked(measure: str, beams: int, samples: Sequence[Sample]) -> Measure:
-    accepted = get_args(Measure)
-    if measure not in accepted:
-        said = nearest(measure, accepted)
-        raise InputError(f"nearest: found {measure!r}; accepted: {', '.join(accepted)}.{said}")
-    if beams < 2:
-        raise InputError(f"nearest: {beams} beam leaves nothing to choose from. Give 2 or more (--beams).")
-    if not any(sample.captions for sample in samples):
-        raise InputError(
-            f"nearest: {measure!r} given, but none of the {len(samples)} samples has a text to compare with. Leave it "
-            "out, or give data that have texts."
-        )
-    return cast(Measure, measure)
 
 
 def _inputs(preprocess: Preprocess, modality: str, samples: Sequence[Sample]) -> Tensor:

@@ -10,15 +10,15 @@ from typing import Any
 
 from kdmm.config.files import read_with_base
 from kdmm.errors import InputError, nearest
+from kdmm.runs.places import filled, places_in
 
 __all__ = ["Row", "Series"]
 
-PLACE = re.compile(r"<([^<>=]+)>")
 FOLD = "fold"
 NEEDED = ("name", "folds", "baseline", "metrics", "rows")
 KEYS = (*NEEDED, "overrides", "differences")
 ROW_KEYS = ("config", "overrides", "generate", "metrics", "compared")
-GENERATE_KEYS = ("output", "overrides", "beams", "max_tokens", "nearest", "batch_size")
+GENERATE_KEYS = ("output", "overrides", "beams", "max_tokens", "nearest", "judge", "batch_size")
 TABLE = "generated-train.jsonl"
 
 
@@ -31,7 +31,7 @@ class Row:
         overrides: ``key=value`` strings, those of the series for this file before the row's own. ``<fold>`` stands
             for the number of the fold, and ``<teacher>`` for the folder of the row ``teacher``'s run of the same fold.
         generate: arguments of `kdmm.generate`: what the finished model writes about its training data, by the file's
-            name in the run's folder.
+            name in the run's folder. Places stand in them as in overrides.
         metrics: those of the series' that it is compared by, such as a model of one modality; ``None``: all of them.
         compared: whether it stands in the tables; if not, it is run for the rows that stand on it alone.
     """
@@ -44,8 +44,8 @@ class Row:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """What stands for something in the overrides."""
-        return tuple(place for override in self.overrides for place in PLACE.findall(override))
+        """What stands for something in the overrides and in what is generated."""
+        return (*places_in(self.overrides), *places_in(self.generate))
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,22 @@ class Series:
             fold: its number.
             root: the folder of all runs.
         """
-        stands_for = {name: str(root / self.run_name(name, fold)) for name in self.rows} | {FOLD: str(fold)}
-        given = [PLACE.sub(lambda found: stands_for[found[1]], each) for each in self.rows[row].overrides]
         fixed = [f"name={self.run_name(row, fold)}", f"seed={fold}", "trainer.enable_progress_bar=false"]
-        return [*fixed, *given]
+        return [*fixed, *filled(self.rows[row].overrides, self._stand_for(fold, root))]
+
+    def tables(self, row: str, fold: int, root: Path) -> dict[str, dict[str, Any]]:
+        """Return a row's `Row.generate` for one fold.
+
+        Args:
+            row: its name.
+            fold: its number.
+            root: the folder of all runs.
+        """
+        tables: dict[str, dict[str, Any]] = filled(self.rows[row].generate, self._stand_for(fold, root))
+        return tables
+
+    def _stand_for(self, fold: int, root: Path) -> dict[str, str]:
+        return {name: str(root / self.run_name(name, fold)) for name in self.rows} | {FOLD: str(fold)}
 
 
 def _shared(path: Path, given: Any) -> dict[str, tuple[str, ...]]:
@@ -164,9 +176,10 @@ def _row(path: Path, name: str, given: Any, before: Mapping[str, Row], shared: M
     config = str(given["config"])
     tables = _tables(path, place, given.get("generate", []))
     row = Row(path.parent / config, (*shared.get(config, ()), *own), tables, metrics, compared)
-    for each in row.places:
-        if each != FOLD and each not in before:
-            raise InputError(f"{path}: {place}.overrides: <{each}>: {_wrong(each, (FOLD, *before))}")
+    for key, texts in (("overrides", row.overrides), ("generate", tables)):
+        for each in places_in(texts):
+            if each != FOLD and each not in before:
+                raise InputError(f"{path}: {place}.{key}: <{each}>: {_wrong(each, (FOLD, *before))}")
     return row
 
 

@@ -32,7 +32,8 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path else ""
         accepted = f"; accepted: {self.accepted}" if self.accepted else ""
-        return f"{where}{self.found}{accepted}.{self.nearest}"
+        end = "" if self.found.endswith((".", "?")) else "."  # an error's message has one
+        return f"{where}{self.found}{accepted}{end}{self.nearest}"
 
 
 def at(path: str, key: object) -> str:

@@ -24,6 +24,9 @@ WRONG_INPUT = (ValueError, TypeError, FileNotFoundError, IsADirectoryError, NotA
 def check(tree: Any, path: str = "", allow: Sequence[str] = (), hint: Any = Any) -> list[Problem]:
     """Return everything that is wrong in a tree, without building anything.
 
+    Arguments are held against the signature. What cannot be seen there a class says itself, if it wants to, by a static
+    method ``check_arguments(arguments)`` that raises `InputError`; it is asked where its arguments fit the signature.
+
     Args:
         tree: mappings, lists and scalars.
         path: where the tree stands in the config.
@@ -89,12 +92,13 @@ class _Walk:
 
     def arguments(
         self, target: Callable[..., Any], name: str, arguments: Mapping[Any, Any], path: str, partial: bool = False
-    ) -> None:
-        """Compare arguments with the signature of ``target``, which the config calls ``name``."""
+    ) -> bool:
+        """Return whether arguments fit the signature of ``target``, which the config calls ``name``."""
         made = {key: self.stand_in(value, at(path, key)) for key, value in arguments.items()}
+        before = len(self.problems)  # what is wrong inside the arguments is theirs
         parameters = parameters_of(target)
         if parameters is None:
-            return
+            return True
         by_name = {key: parameter for key, parameter in parameters.items() if parameter.kind in BY_NAME}
         takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
         for key, value in made.items():
@@ -109,6 +113,7 @@ class _Walk:
             if not partial and parameter.default is inspect.Parameter.empty and key not in arguments:
                 found = f"missing argument of {name}"
                 self.problems.append(Problem(at(path, key), found, describe(hint_of(target, parameter))))
+        return len(self.problems) == before
 
     def _key(self, key: Any, value: Any, path: str) -> None:
         if isinstance(key, str) and key[:1] == key[-1:] == "_" and key not in SPECIAL:
@@ -129,7 +134,12 @@ class _Walk:
         if inspect.isabstract(target):
             found = f"{node['_target_']!r} is abstract"
             self.problems.append(Problem(at(path, "_target_"), found, "a class derived from it"))
-        self.arguments(target, node["_target_"], arguments, path, partial is True)
+        fits = self.arguments(target, node["_target_"], arguments, path, partial is True)
+        if fits and not partial and hasattr(target, "check_arguments"):
+            try:
+                target.check_arguments(arguments)
+            except InputError as error:
+                self.problems.append(Problem(path, str(error)))
         return made_by(target, partial is True)
 
 

@@ -17,7 +17,7 @@ from kdmm.teachers.cache.adding import add
 from kdmm.teachers.cache.data import CacheSource
 from kdmm.teachers.cache.fitness import check_data, check_files, check_samples, check_teacher, check_views
 from kdmm.teachers.cache.lacking import lacks
-from kdmm.teachers.cache.members import joined, members_of
+from kdmm.teachers.cache.members import joined, members_of, recipe_of
 from kdmm.teachers.cache.reader import Reader
 from kdmm.teachers.cache.store import Store
 from kdmm.teachers.teacher import Running, Teacher
@@ -31,7 +31,8 @@ class StoredTeacher(Teacher):
 
     Args:
         store: its folder.
-        teacher: the running one, if any.
+        teacher: the running one, if any. How its teachers are one, if it is an `Ensemble`, then counts, and not what
+            the store was written with.
         check: whether the files' ``content`` is compared with their checksums before training, which reads each once,
             or their ``size`` alone.
     """
@@ -74,14 +75,20 @@ class StoredTeacher(Teacher):
         Args:
             example: as for :class:`kdmm.teachers.cache.reader.Reader`.
         """
-        running, name = self.running if self.runs_beside else {}, f"The store {self.folder}"
+        running, name, parts = self.running, f"The store {self.folder}", self.store.parts
+        precision = self.store.facts["precision"]
         members = {
             part: Reader(
-                self.store.tables_of(part), scales, name, running.get(part), example, self.store.facts["precision"]
+                self.store.tables_of(part),
+                parts[part],
+                name,
+                running.get(part) if self.runs_beside else None,
+                example,
+                precision,
             )
-            for part, scales in self.store.parts.items()
+            for part in running or parts  # an ensemble's embeddings stand side by side in the order of its teachers
         }
-        return joined(members, self.store.manifest["ensemble"])
+        return joined(members, recipe_of(self._held[0]) if self._held else self.store.manifest["ensemble"])
 
     def check_made_for(self, data: CacheSource) -> None:
         """Refuse a store that is damaged, or made from another teacher or for other data.
@@ -115,8 +122,9 @@ class Cached(StoredTeacher):
 
     Data set reinforcement (Faghri et al. 2023, https://arxiv.org/abs/2303.08983; Vasu et al. 2024,
     https://arxiv.org/abs/2311.17049) is such a store of several views under a strong augmentation, all captions, and an
-    `Ensemble`, whose members' answers are stored one by one and combined when they are read; their affinities can be
-    given a temperature each, by a term on ``a/image`` and ``a/text`` for each.
+    `Ensemble`, whose members' answers are stored one by one and combined when they are read, as the ``teacher`` says,
+    or without one as the store was written; their affinities can be given a temperature each, by a term on ``a/image``
+    and ``a/text`` for each.
 
     Args:
         store: the folder.

@@ -18,4 +18,4 @@ def SeenOverFrames(teacher: Frozen, frames: int) -> Frozen:  # noqa: N802  a tea
     Raises:
         InputError: it reads no pictures.
     """
-    return Frozen(OverFrames(teacher.model, frames), precision=teacher.precision)
+    return Frozen(OverFrames(teacher.model, frames), precision=teacher.precision, size=teacher.size)

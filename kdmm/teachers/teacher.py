@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdmm.errors import InputError
-from kdmm.models import Preprocess, SharedSpace, Tap, Tapped, load_model, untapped
+from kdmm.models import Chunked, Preprocess, SharedSpace, Tap, Tapped, load_model
 from kdmm.outputs import Batch, Outputs
 from kdmm.teachers.view_source import ViewSource
 
@@ -77,6 +77,8 @@ class Running(Teacher, ABC):
 
     precision: Precision | None = None
     """That the model runs in, whose answers are then float32; ``None``: the Trainer's."""
+    size: int | None = None
+    """Samples that it answers at a time; ``None``: all of a batch."""
 
     def hold(self, model: nn.Module) -> None:
         """Take the model in."""
@@ -108,12 +110,13 @@ class Running(Teacher, ABC):
     @torch.no_grad()  # not `inference_mode`: what a loss saves for its gradient may not come from there
     def forward(self, batch: Mapping[str, Any]) -> Outputs:
         """Run the model on what it reads."""
+        model = self.model if self.size is None else Chunked(self.model, self.size)
         if self.precision is None:
-            outputs: Outputs = self.model(batch)
+            outputs: Outputs = model(batch)
             return outputs
         device = next(self.model.parameters()).device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            found: Outputs = self.model(batch)
+            found: Outputs = model(batch)
         return {name: rows.float() if rows.is_floating_point() else rows for name, rows in found.items()}
 
     def online(self) -> Running:
@@ -128,9 +131,11 @@ class Frozen(Running):
         model: any model that gives Outputs.
         taps: activations of inner layers among its outputs, as for :class:`kdmm.models.Tapped`.
         precision: that it runs in, whatever the student does; its answers are float32. ``None``: the Trainer's.
+        size: samples that it answers at a time, such as those of a :class:`kdmm.models.Chunked` student: a batch of any
+            size is then answered in the memory of so many. ``None``: the whole batch.
 
     Raises:
-        InputError: a model of a shared space whose weights came from nowhere.
+        InputError: a model of a shared space whose weights came from nowhere; or ``size`` is below 1.
     """
 
     def __init__(
@@ -138,11 +143,14 @@ class Frozen(Running):
         model: nn.Module,
         taps: Mapping[str, str | Mapping[str, Any] | Tap] | None = None,
         precision: Precision | None = None,
+        size: int | None = None,
     ) -> None:
         super().__init__()
+        if size is not None and size < 1:
+            raise InputError(f"teacher.size: {size} given; give 1 or more samples, or null for the whole batch.")
         self.precision = precision
-        plain = untapped(model)
-        if isinstance(plain, SharedSpace) and plain.weights_from is None:
+        self.size = size
+        if any(isinstance(part, SharedSpace) and part.weights_from is None for part in model.modules()):
             raise InputError(
                 "teacher: the model has no trained weights, and a random teacher teaches nothing. Take "
                 "`kdmm.teachers.FromRun` with a finished run, or `kdmm.models.OpenClip` or `Clap` with trained weights."
@@ -177,6 +185,7 @@ def FromRun(  # noqa: N802  a teacher to its users, who write it beside Frozen i
     allow: Sequence[str] = (),
     precision: Precision | None = None,
     changes: Mapping[str, Any] | None = None,
+    size: int | None = None,
 ) -> Frozen:
     """Take the model of a finished run as the teacher.
 
@@ -191,11 +200,12 @@ def FromRun(  # noqa: N802  a teacher to its users, who write it beside Frozen i
         precision: that it runs in, as for `Frozen`.
         changes: arguments of the run's model, nested as in its YAML, that are others than in its training, such as
             ``{decoder: {attentions: true}}`` for a decoder that gave no attention then.
+        size: samples that it answers at a time, as for `Frozen`.
 
     Raises:
         InputError: no such run, or it is not finished.
     """
-    return Frozen(load_model(model_file(Path(run)), tuple(allow), changes), taps, precision)
+    return Frozen(load_model(model_file(Path(run)), tuple(allow), changes), taps, precision, size)
 
 
 def model_file(run: Path) -> Path:

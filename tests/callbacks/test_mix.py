@@ -70,7 +70,7 @@ def test_models_that_share_a_tensor_go_on_sharing_it():
 def test_who_cannot_see_the_mixture_is_refused():
     given = batch()
     del given["teacher"]["image"]
-    with pytest.raises(InputError, match=r"teacher does not read the image.*Precomputed"):
+    with pytest.raises(InputError, match=r"teacher does not read the image.*Precomputed, Cached"):
         mixed(Mix(mixup=1.0), given)
     given = batch()
     given["student"] |= {"present/text": flags("10000"), "text": torch.zeros(1, 7, dtype=torch.int64)}

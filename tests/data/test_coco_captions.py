@@ -86,6 +86,7 @@ IMAGE = {"id": 1, "file_name": "a.png"}
 BROKEN = {
     "empty": (b"", ["is empty"]),
     "not json": (b'{"images": [', ["not JSON", "captions_train2017.json"]),
+    "nested too deeply": (b"[" * 200_000, ["not JSON", "nested too deeply"]),
     "no images": (b"[]", ["no list of `images`"]),
     "neither form": ({"images": [IMAGE]}, ["neither", "`annotations`", "`sentences`"]),
     "image unknown": (

@@ -256,6 +256,10 @@ FILES = {
     "no categories": (lambda c: c.update(categories="dog"), "holds no list of `categories`"),
     "an image twice": (lambda c: c["images"].append(c["images"][0]), "images: the id 7 stands twice"),
     "an id of words": (lambda c: c["images"][0].update(id="x"), "has the id 'x'. Give a number"),
+    "two classes of one name": (
+        lambda c: c["categories"].append({"id": 9, "name": "dog"}),
+        "objects.json: categories: the ids 5 and 9 are both called 'dog'. Rename one, or give",
+    ),
     "no file name": (lambda c: c["images"][1].pop("file_name"), "image 3 has no 'file_name'"),
     "no category": (lambda c: c["annotations"][0].pop("category_id"), "annotation 100 has no 'category_id'"),
     "an annotation twice": (
@@ -270,22 +274,26 @@ FILES = {
 }
 
 
+@pytest.mark.parametrize("masks", [False, True])
 @pytest.mark.parametrize("case", FILES)
-def test_a_file_of_another_form_is_refused(tmp_path, case):
+def test_a_file_of_another_form_is_refused(tmp_path, case, masks):
+    if masks:
+        pytest.importorskip("pycocotools")
     change, words = FILES[case]
-    path = coco(tmp_path, [DOG])
+    path = coco(tmp_path, [(*DOG[:3], {"segmentation": SQUARE})])
     changed(path, change)
     with pytest.raises(InputError, match=words):
-        CocoDetection(path, tmp_path).samples("train")
+        CocoDetection(path, tmp_path, masks).samples("train")
 
 
 def test_what_is_not_json_or_not_there_is_refused(tmp_path):
     path = tmp_path / "objects.json"
     with pytest.raises(InputError, match="no such file"):
         CocoDetection(path, tmp_path).samples("train")
-    path.write_text('{"images": [')
-    with pytest.raises(InputError, match="is not JSON"):
-        CocoDetection(path, tmp_path).samples("train")
+    for content in ('{"images": [', "[" * 200_000):
+        path.write_text(content)
+        with pytest.raises(InputError, match="is not JSON"):
+            CocoDetection(path, tmp_path).samples("train")
     path.write_text("[]")
     with pytest.raises(InputError, match="no list of `images`"):
         CocoDetection(path, tmp_path).samples("train")

@@ -136,6 +136,8 @@ def test_the_fingerprint_changes_with_the_pixels(tmp_path):
     assert fingerprint() == first
     assert fingerprint(AUGMENT) == fingerprint(list(AUGMENT)) != first
     assert fingerprint([v2.ColorJitter(0.4, 0.5)]) != fingerprint([v2.ColorJitter(0.4, 0.4)])
+    often, seldom = ([v2.RandomApply([v2.RandomResizedCrop(8)], p=p)] for p in (1.0, 0.1))
+    assert fingerprint(often) != fingerprint(seldom)  # its repr says nothing of `p`
     (tmp_path / "a.png").write_bytes(encoded(5))
     assert fingerprint() != first
 

@@ -55,6 +55,24 @@ def test_pixels_are_class_numbers_in_grey_and_by_a_palette(folder):
     assert first.origin == str(folder / "images/train/a.jpg")
 
 
+@pytest.mark.parametrize("ignore", [0, 1, 3, 200, 255])
+def test_the_ignored_number_does_not_count_and_the_others_are_the_classes_in_their_order(folder, ignore):
+    numbers = [number for number in range(256) if number != ignore]
+    others, classes = np.asarray(numbers)[NUMBERS % 255], NUMBERS.copy()
+    others[0] = ignore
+    for path in ("masks/train/a.png", "masks/train/deeper/b.png"):
+        write(folder / path, mask(others))
+    first = MaskFolder(folder, CLASSES, ignore=ignore).samples("train")[0]
+    assert torch.equal(first.marks.open().label_map, torch.from_numpy(classes))
+    other = MaskFolder(folder, CLASSES, ignore=99, check=False).samples("train")[0]
+    assert other.marks.identity() != first.marks.identity()
+    others[1, 0] = numbers[3]
+    write(folder / "masks/train/a.png", mask(others))
+    said = rf"number {numbers[3]}, and `classes` names 3, {numbers[0]} to {numbers[2]}\. .* these pixels {ignore},"
+    with pytest.raises(InputError, match=said):
+        first.marks.open()
+
+
 def test_a_list_says_which_pictures_a_split_has(folder):
     (folder / "lists").mkdir()
     (folder / "lists/train.txt").write_text("\ufeffdeeper/b\r\n\r\n")
@@ -66,6 +84,9 @@ def test_a_list_says_which_pictures_a_split_has(folder):
     assert [sample.id for sample in source.samples("test")] == ["test/a"]
     (folder / "lists/train.txt").write_text("a\ndeper/b\n")
     with pytest.raises(InputError, match=r"train\.txt, line 2: .*has no picture 'deper/b'.*mean 'deeper/b'"):
+        source.samples("train")
+    (folder / "lists/train.txt").write_bytes("caf\u00e9\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"MaskFolder\.names: .*train\.txt is not UTF-8 .*at byte 3"):
         source.samples("train")
 
 
@@ -114,7 +135,7 @@ def test_a_picture_that_is_turned_has_a_mask_of_what_is_seen(folder):
     ("broken", "said"),
     [
         (mask(NUMBERS[:-1]), r"is 12 x 9 pixels and the picture 12 x 10\. Give both the same size"),
-        (mask(np.where(NUMBERS == 2, 3, NUMBERS)), "holds the class 3, and `classes` names 3, 0 to 2"),
+        (mask(np.where(NUMBERS == 2, 3, NUMBERS)), "holds the number 3, and `classes` names 3, 0 to 2"),
         (mask(mode="RGB"), r"is in colour \(RGB\)\. Save class numbers"),
         (None, "there is no such file"),
         (b"", "the file is empty"),
@@ -146,6 +167,8 @@ def test_a_picture_without_a_mask_is_refused(folder):
     [
         ({"classes": ["one"]}, "MaskFolder.classes: .*2 to 255 different names"),
         ({"classes": ["one", "one"]}, "MaskFolder.classes"),
+        ({"ignore": 256}, "MaskFolder.ignore: 256 given; .*0 to 255"),
+        ({"ignore": -1}, "MaskFolder.ignore: -1 given"),
         ({"images": "images"}, "MaskFolder.images: 'images' is the same for every split"),
         ({"names": "train.txt"}, "MaskFolder.names: 'train.txt' is the same for every split"),
         ({"splits": {"valid": "val"}}, "MaskFolder.splits: 'valid'.*mean 'val'"),

@@ -326,6 +326,7 @@ JSONL = {
     "caption is a number": (b'{"image": "a", "caption": 3}\n', ["row 1", "'caption'", "3 (int)"]),
     "image is a number": (b'{"image": 3, "caption": "a"}\n', ["row 1", "'image'", "3 (int)"]),
     "blank lines": (b"\n\n", ["has no rows"]),
+    "nested too deeply": (b"[" * 200_000, ["line 1", "not JSON", "nested too deeply"]),
     "not utf-8": (b'{"image": "a", "caption": "\xff"}\n', ["line 1", "not JSON"]),
 }
 

@@ -38,6 +38,17 @@ def test_lists_say_which_pictures_a_split_has(tmp_path):
     assert [sample.id for sample in source.samples("val")] == ["b"]
 
 
+def test_a_list_may_begin_with_a_byte_order_mark_and_must_be_utf_8(tmp_path):
+    voc(tmp_path, "a", [DOG])
+    path = tmp_path / "t.txt"
+    path.write_text("\ufeffa\r\n", "utf-8")
+    source = PascalVOC(tmp_path, lists={"train": str(path)})
+    assert [sample.id for sample in source.samples("train")] == ["a"]
+    path.write_bytes("caf\u00e9".encode("latin-1"))
+    with pytest.raises(InputError, match=r"PascalVOC\.lists\.train: .*t\.txt is not UTF-8 .*at byte 3"):
+        PascalVOC(tmp_path, lists={"train": str(path)}).samples("train")
+
+
 def test_difficult_objects_are_left_out_unless_asked_for(tmp_path):
     voc(tmp_path, "a", [DOG, ("cat", (1, 1, 5, 5), "<difficult>1</difficult>")])
     assert boxes(PascalVOC(tmp_path).samples("train")[0]) == ([[0, 0, 10, 5]], [0])
@@ -207,5 +218,7 @@ def test_folders_lists_and_settings_that_are_not_there_are_refused(tmp_path):
         PascalVOC(tmp_path, lists={"train": str(tmp_path / "t.txt")}).samples("train")
     with pytest.raises(InputError, match="unknown split 'trian'"):
         PascalVOC(tmp_path, lists={"trian": "x"})
+    with pytest.raises(InputError, match=r"PascalVOC\.classes: \['dog', 'cat', 'dog'\] names a class twice"):
+        PascalVOC(tmp_path, classes=["dog", "cat", "dog"])
     with pytest.raises(InputError, match="tiles: 4 given"):
         PascalVOC(tmp_path, tiles=4)

@@ -202,13 +202,14 @@ def test_bad_samples_are_told(tmp_path):
         "c": {"cls": "3"},
         "d": {"png": encoded(1), "json": {"caption": 3}},
         "e": {"png": encoded(1), "json": "[1]"},
+        "f": {"png": encoded(1), "json": "[" * 200_000},
     }
     source = WebDataset({"val": write_shard(tmp_path / "s.tar", content)}).feed("val", "web", 0)
-    found = [sample for sample, _ in source.read(source.evaluation_request(range(5)))]
+    found = [sample for sample, _ in source.read(source.evaluation_request(range(6)))]
     assert all(isinstance(sample, BadSample) for sample in found)
     said = ["caption cannot be read", "caption cannot be read", "nor a clip nor a caption, only files ending in cls"]
-    said += ["neither text", "no object"]
-    for key, sample, part in zip("abcde", found, said, strict=True):
+    said += ["neither text", "no object", "caption cannot be read"]
+    for key, sample, part in zip("abcdef", found, said, strict=True):
         assert sample.id == f"s.tar/{key}"
         assert part in sample.reason
         assert sample.origin == f"{tmp_path}/s.tar, sample {key!r}"
@@ -226,11 +227,30 @@ def test_classes_are_files_or_keys(tmp_path):
     found = [sample for sample, _ in read_all(WebDataset({"val": path}, labels=("cls", "genre")))]
     assert [dict(sample.labels) for sample in found[:2]] == [{"cls": 3, "genre": 0}, {"cls": 0, "genre": 12}]
     assert [sample.reason for sample in found[2:]] == [
-        "the label 'cls' is '-1'; a class number, 0 or more, is needed",
+        "the label 'cls' is '-1'; a class number, 0 or more, is needed, or `unlabelled: true`",
         "the label 'genre' is 1.7; a class number, 0 or more, is needed",
-        "there is neither a file ending in .cls nor a key 'cls' in a .json file",
+        "there is neither a file ending in .cls nor a key 'cls' in a .json file; "
+        "give either, or set `unlabelled: true`",
     ]
     assert all(not sample.labels for sample, _ in read_all(WebDataset({"val": path})))
+
+
+def test_samples_may_be_without_a_class_where_that_is_allowed(tmp_path):
+    content = {
+        "a": {"txt": "one", "cls": "3"},
+        "b": {"txt": "two", "cls": "-1\n"},
+        "c": {"txt": "three", "cls": " "},
+        "d": {"txt": "four"},
+        "e": {"json": {"caption": "five", "cls": None}},
+        "f": {"json": {"caption": "six", "cls": -1}},
+        "g": {"txt": "seven", "cls": "-2"},
+    }
+    source = WebDataset({"val": write_shard(tmp_path / "a.tar", content)}, labels=["cls"], unlabelled=True)
+    *found, bad = [sample for sample, _ in read_all(source)]
+    assert [sample.labels["cls"] for sample in found] == [3, -1, -1, -1, -1, -1]
+    assert "the label 'cls' is '-2'" in bad.reason
+    walked = list(pickle.loads(pickle.dumps(source)).feed("val", "web", 0).walk())
+    assert [getattr(sample, "labels", None) for sample in walked] == [*(sample.labels for sample in found), None]
 
 
 def test_what_a_shard_holds_is_known_without_its_media(tmp_path):

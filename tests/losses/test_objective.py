@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from kdmm import targets
 from kdmm.errors import InputError
 from kdmm.losses import Affinity, Contrastive, FeatureMatch, GradNorm, Linear, Objective, Scheduled, Weighting
 from tests.losses.data import scalar, unit
@@ -135,6 +136,29 @@ def test_terms_and_weights_of_different_names_are_refused():
         Objective(terms(), {"hard": 1, "afinity": 1, "feature": 1})
     with pytest.raises(InputError, match="Weights: hard"):
         Objective(terms(), Scheduled({"hard": 1}))
+
+
+def test_wrong_names_and_weights_are_found_with_everything_else_before_anything_is_built():
+    term = {"_target_": "kdmm.losses.Contrastive", "pair": ["image", "text"]}
+
+    def found(terms, weights):
+        tree = {"_target_": "kdmm.losses.Objective", "terms": terms, "weights": weights}
+        return [str(problem) for problem in targets.check([{"_target_": "kdmm.losses.Contrastiv"}, tree], "m")][1:]
+
+    hard = {"hard": term}
+    warmed = {"_target_": "kdmm.losses.Warmup", "schedule": 1.0, "until": 0.5}
+    for weights in (None, {"hard": 2}, {"hard": warmed}, {"_target_": "kdmm.losses.Uncertainty"}):
+        assert found(hard, weights) == []
+    assert found(hard, {"hardd": warmed}) == [
+        "m.1: Objective: terms and weights have different names. Terms: hard. Weights: hardd. Give each term one "
+        "weight. Did you mean 'hard'?"
+    ]
+    assert found({**hard, "soft": term}, {"hard": 1})[0].endswith("Weights: hard. Give each term one weight.")
+    assert found(hard, {"hard": -1}) == ["m.1: A term's weight is -1 (value). Give a finite number, 0 or more."]
+    assert found({"loss": term}, None)[0].startswith("m.1: Objective: a term is called 'loss'.")
+    both = found({**hard, "soft": {**term, "pare": 1}}, {"hard": 1, "sotf": 2})
+    assert [line.partition(":")[0] for line in both] == ["m.1.terms.soft.pare", "m.1"]
+    assert [line.partition(":")[0] for line in found(hard, {"hard": "1", "soft": 1})] == ["m.1.weights.hard"]
 
 
 def test_an_objective_needs_a_term():

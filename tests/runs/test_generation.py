@@ -12,6 +12,7 @@ from torch import nn
 from kdmm.data import MultimodalDataModule, ParallelTable, Sample
 from kdmm.errors import InputError
 from kdmm.models import ImageTransform, Preprocess, Writer
+from kdmm.runs.choosing import Nearest
 from kdmm.runs.generation import free_path, samples_of, write_table
 from tests.data.files import Held, pairs
 from tests.parallel import PAIRS, Phrases, tokens, translator
@@ -146,7 +147,7 @@ OWN = {
 
 def test_of_several_texts_the_nearest_to_a_samples_own_is_written(tmp_path):
     samples = [(name, Sample(name, source=name, captions=own)) for name, own in OWN.items()]
-    done = write_table(Guessing(), samples, tmp_path / "out.jsonl", 3, None, 2, "bleu")
+    done = write_table(Guessing(), samples, tmp_path / "out.jsonl", 3, None, 2, Nearest("bleu"))
     expected = {
         name: max(each, key=lambda text: max((by_hand(text, own) for own in OWN[name]), default=0.0))
         for name, each in Guessing.guesses.items()
@@ -169,7 +170,7 @@ def test_a_models_own_beams_are_what_is_chosen_from(tmp_path, measure):
     for sample in held[::2]:  # a text that only the last of the beams gives
         own[sample.id] = (model.hypotheses(model.source([sample.source]), 3, 6)[0][-1] or "x",)
     samples = [(each.id, replace(each, captions=own[each.id])) for each in held]
-    done = write_table(model, samples, tmp_path / "out.jsonl", 3, 6, 4, measure)
+    done = write_table(model, samples, tmp_path / "out.jsonl", 3, 6, 4, Nearest(measure))
     written = {row["id"]: row["target"] for row in rows(done.path)}
     changed = 0
     for sample in held:
@@ -189,7 +190,7 @@ def test_what_leaves_nothing_to_choose_from_is_named(tmp_path):
         (unknown, 2, "chrf", r"nearest: 'chrf' given, but none of the 6 samples has a text"),
     ):
         with pytest.raises(InputError, match=said):
-            write_table(translator(), samples, tmp_path / "out.jsonl", beams, 6, 4, measure)
+            write_table(translator(), samples, tmp_path / "out.jsonl", beams, 6, 4, Nearest(measure))
     assert not list(tmp_path.iterdir())
 
 

@@ -72,6 +72,17 @@ def test_a_row_may_write_several_tables(tmp_path):
     assert set(GENERATE_KEYS) <= inspect.signature(kdmm.generate).parameters.keys()
 
 
+def test_what_a_row_writes_may_name_other_rows_runs(tmp_path):
+    tables = "[{overrides: [a.fold=<fold>], beams: 2}, {output: judged.jsonl, beams: 3, judge: <alone>}]"
+    series = read(tmp_path, WHOLE.replace("{beams: 2}", tables))
+    assert series.tables("Soft labels, all of them", 3, Path("runs")) == {
+        "generated-train.jsonl": {"overrides": ["a.fold=3"], "beams": 2},
+        "judged.jsonl": {"beams": 3, "judge": "runs/digits/few/alone-fold3"},
+    }
+    assert series.tables("alone", 3, Path("runs")) == {}
+    assert list(series.chosen(["Soft labels, all of them"]).rows) == ["teacher", "alone", "Soft labels, all of them"]
+
+
 def test_chosen_rows_bring_those_that_they_stand_on(tmp_path):
     series = read(tmp_path)
     assert list(series.chosen(["Soft labels, all of them"]).rows) == ["teacher", "Soft labels, all of them"]
@@ -92,6 +103,7 @@ def test_chosen_rows_bring_those_that_they_stand_on(tmp_path):
         ("data.sources.fold=<fold>", "x=<alone>", r"rows.teacher.overrides: <alone>"),  # a row that comes later
         ("{config: student.yaml}", "student.yaml", r"rows.alone: found 'student.yaml'; give its config"),
         ("{config: student.yaml}", "{config: s.yaml, seed: 1}", r"rows.alone.found 'seed'; accepted: config"),
+        ("{beams: 2}", "{judge: <alon>}", r"rows.Soft.*generate: <alon>: found 'alon'.*Did you mean 'alone'"),
         ("{beams: 2}", "true", r"generate: found True; give its arguments"),
         ("{beams: 2}", "[{beams: 2}, 4]", r"generate: found 4; give its arguments"),
         ("{beams: 2}", "{beam: 2}", r"generate.found 'beam'; accepted: .*Did you mean 'beams'"),

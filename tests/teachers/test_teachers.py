@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kdmm.errors import InputError
-from kdmm.models import BagOfTokens, DualEncoder, Tapped, TimmImage, save_model
+from kdmm.models import BagOfTokens, Chunked, ConvImage, DualEncoder, Tapped, TimmImage, save_model
 from kdmm.models.preprocess import Preprocess
 from kdmm.teachers import FromRun, Frozen, Precomputed
 from kdmm.views import EVAL_VIEW
@@ -208,6 +208,51 @@ def test_a_random_model_is_refused_behind_its_taps():
     model = DualEncoder(TimmImage("tf_efficientnet_lite0", 32, stages=1), BagOfTokens(MINILM, 8), 8)
     with pytest.raises(InputError, match="a random teacher teaches nothing"):
         Frozen(Tapped(model, {"s": "towers.image.trunk.blocks.0"}))
+
+
+def test_a_random_model_is_refused_in_parts_and_a_trained_one_taken(tmp_path):
+    tree = {
+        "_target_": "kdmm.models.DualEncoder",
+        "image": {"_target_": "kdmm.models.ConvImage", "widths": [4], "image_size": 8},
+        "text": {"_target_": "kdmm.models.BagOfTokens", "tokenizer": MINILM, "embedding_width": 4},
+        "embed_dim": 5,
+    }
+    model = Chunked(DualEncoder(ConvImage([4], 8), BagOfTokens(MINILM, 4), 5), 2)
+    with pytest.raises(InputError, match="a random teacher teaches nothing"):
+        Frozen(model)
+    save_model(tmp_path / "student.safetensors", model, {"_target_": "kdmm.models.Chunked", "model": tree, "size": 2})
+    batch = {"image": torch.randn(3, 3, 8, 8), "present/image": torch.tensor([True, True, True])}
+    torch.testing.assert_close(FromRun(str(tmp_path))(batch)["image"], model.eval()(batch)["image"])
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 9])
+@pytest.mark.parametrize("precision", [None, "bfloat16"])
+def test_a_batch_in_parts_is_answered_as_the_whole(trained, size, precision):
+    taps = {"s": "towers.image.trunk.blocks.0"}
+    whole, parts = (FromRun(str(trained), taps, precision=precision, size=each) for each in (None, size))
+    texts = whole.preprocess.text(["red", "a blue bird", "nothing"])
+    counts = []
+    parts.model.register_forward_hook(lambda model, inputs, outputs: counts.append(len(outputs["image"])))
+    for here in ("11111", "11100", "00110", "00000"):
+        flag = torch.tensor([each == "1" for each in here])
+        batch = {
+            "image": torch.randn(int(flag.sum()), 3, 32, 32),
+            "present/image": flag,
+            "text": texts,
+            "present/text": torch.tensor([False, True, False, True, True]),
+            "id": list("abcde"),
+        }
+        counts.clear()
+        found, expected = parts(batch), whole(batch)
+        assert counts == [min(size, 5 - first) for first in range(0, 5, size)]
+        assert found.keys() == expected.keys()
+        for name, x in expected.items():
+            torch.testing.assert_close(found[name], x, atol=1e-6 if precision is None else 0.02, rtol=1e-5)
+
+
+def test_parts_of_no_samples_are_refused(trained):
+    with pytest.raises(InputError, match=r"teacher.size: 0 given; give 1 or more samples"):
+        FromRun(str(trained), size=0)
 
 
 def test_a_run_built_from_a_users_package_needs_its_name(tmp_path, monkeypatch):

@@ -73,7 +73,7 @@ class TextDecoder(nn.Module, ABC):
 
         Args:
             memory: what was read.
-            tokens: the tokenizer of what is written.
+            tokens: the tokenizer of what is written; nothing of its `never` is.
             beams: 1 takes the best token each time.
             max_tokens: the most that are written, with the end.
             best: texts a sample, up to as many as beams; they stand one after the other, the best first.

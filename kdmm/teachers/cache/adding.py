@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from kdmm.distributed import all_reduce_sum, rank
 from kdmm.errors import InputError
 from kdmm.teachers.cache.data import CacheSource
+from kdmm.teachers.cache.finishing import MANIFEST
 from kdmm.teachers.cache.keys import TEXTS
 from kdmm.teachers.cache.lacking import left_out, missing_texts, missing_views, views_of
 from kdmm.teachers.cache.plan import Plan
@@ -46,7 +48,8 @@ def add(store: Store, teachers: Mapping[str, Running], data: CacheSource, splits
         return False
     settings = _settings(store, splits)
     plan = Plan.of(teachers, data, settings, store.manifest["ensemble"], missing)
-    folder = store.folder / f"added-{len(store.added):03d}"
+    folders = (store.folder / f"added-{number:03d}" for number in count())  # one may have been deleted
+    folder = next(each for each in folders if not (each / MANIFEST).is_file())
     instead = f"delete the folder {folder}: it holds an interrupted addition, and the store is whole without it"
     writer = Writer(folder, plan, teachers, data, instead)
     if rank() == 0:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from kdmm.errors import InputError
 from kdmm.models import Preprocess, Tapped, untapped
+from kdmm.models.description import described
 from kdmm.teachers.cache.keys import TEXTS
 from kdmm.teachers.teacher import Running
 
@@ -64,7 +66,7 @@ def facts_of_model(model: nn.Module, preprocess: Preprocess) -> dict[str, str]:
     if isinstance(model, Tapped):
         found["taps"] = repr(model.taps)
     for modality, medium in preprocess.media.items():
-        found[f"preprocessing of {modality}"] = _told(f"preprocess.{modality}", medium)
+        found[f"preprocessing of {modality}"] = described(f"preprocess.{modality}", medium)
     for modality, tokenize in preprocess.written.items():
         digest = hashlib.blake2b(digest_size=8)
         for text in PROBE:
@@ -86,12 +88,6 @@ def facts_of_data(facts: Mapping[str, str], modalities: Iterable[str]) -> dict[s
     found = {f"augmentation of {each}": facts.get(f"augmentation of {each}", "none") for each in media}
     if "image" in modalities:
         found["canvas"] = facts.get("canvas", "none")
-    for name, fact in found.items():
-        if ADDRESS.search(fact):
-            raise InputError(
-                f"{name}: {ADDRESS.sub(' at ...', fact)} does not say what it does, so a store could not tell it from "
-                "another. Give its class a `__repr__` that names its settings."
-            )
     packages = dict.fromkeys(("torch", *(name for each in modalities for name in VERSIONS[each])))
     versions = {name: _version(name) for name in packages}
     return {**found, **{f"version of {name}": version for name, version in versions.items() if version}}
@@ -99,11 +95,14 @@ def facts_of_data(facts: Mapping[str, str], modalities: Iterable[str]) -> dict[s
 
 def differences(stored: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """Return what differs among the facts that are known here, each named, with both values."""
-    return [
-        f"{name} (stored: {_shown(stored.get(name, 'none'))}; here: {_shown(fact)})"
-        for name, fact in here.items()
-        if stored.get(name, "none") != fact
-    ]
+    found = []
+    for name, fact in here.items():
+        known = stored.get(name, "none")
+        if known != fact:
+            letters = enumerate(zip_longest(str(known), str(fact)))
+            place = next((n for n, (one, other) in letters if one != other), 0)
+            found.append(f"{name} (stored: {_shown(known, place)}; here: {_shown(fact, place)})")
+    return found
 
 
 def _weights(model: nn.Module) -> str:
@@ -161,6 +160,9 @@ def _told(setting: str, value: Any) -> str:
     return told
 
 
-def _shown(fact: Any) -> str:
+def _shown(fact: Any, place: int) -> str:
+    """Return a fact, or of a long one the part about a place."""
     told = str(fact)
-    return told if len(told) <= SHOWN else f"{told[: SHOWN // 2]} ... {told[-SHOWN // 2 :]}"
+    begin = max(0, min(place - SHOWN * 2 // 3, len(told) - SHOWN))
+    end = begin + SHOWN
+    return f"{'... ' if begin else ''}{told[begin:end]}{' ...' if end < len(told) else ''}"

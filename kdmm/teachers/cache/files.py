@@ -20,7 +20,17 @@ from torch import Tensor
 
 from kdmm.errors import InputError
 
-__all__ = ["checksum", "clean", "file_checksum", "mapped", "read_json", "to_cpu", "write_json", "write_tensors"]
+__all__ = [
+    "checksum",
+    "clean",
+    "file_checksum",
+    "mapped",
+    "read_json",
+    "to_cpu",
+    "write_json",
+    "write_tensors",
+    "wrong_size",
+]
 
 AT_ONCE = 1 << 22  # bytes that are hashed together
 PARTIAL = ".partial"
@@ -55,8 +65,12 @@ def write_json(path: Path, content: Any) -> tuple[int, str]:
     return len(data), checksum(data)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, remedy: str = "Delete it, and write the store again.") -> Any:
     """Read what `write_json` wrote.
+
+    Args:
+        path: the file.
+        remedy: what is to be done where it is damaged.
 
     Raises:
         InputError: it is damaged.
@@ -64,11 +78,15 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
     except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}). Delete it, and write the store again.") from error
+        raise InputError(f"{path} is damaged ({error}). {remedy}") from error
 
 
-def mapped(path: Path) -> dict[str, Tensor]:
+def mapped(path: Path, remedy: str = "Delete it; it is computed again.") -> dict[str, Tensor]:
     """Return the tensors of a file; their pages are read when they are looked at, and shared by all processes.
+
+    Args:
+        path: the file.
+        remedy: what is to be done where it is damaged.
 
     Raises:
         InputError: there is no such file, or it is damaged.
@@ -76,8 +94,16 @@ def mapped(path: Path) -> dict[str, Tensor]:
     try:
         found: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}). Delete it; it is computed again.") from error
+        raise InputError(f"{path} is damaged ({error}). {remedy}") from error
     return found
+
+
+def wrong_size(path: Path, size: int) -> str | None:
+    """Return in words what is wrong with a file that is not there, or not of as many bytes as were written."""
+    if not path.is_file():
+        return f"{path} is missing"
+    found = path.stat().st_size
+    return None if found == size else f"{path} is cut off or changed: it has {found} bytes where {size} were written"
 
 
 def clean(folder: Path) -> None:

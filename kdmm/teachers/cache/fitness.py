@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from kdmm.distributed import all_reduce_sum, rank, world_size
 from kdmm.errors import InputError
 from kdmm.teachers.cache.data import CacheSource
 from kdmm.teachers.cache.facts import differences, facts_of_data, facts_of_teacher
-from kdmm.teachers.cache.files import file_checksum
+from kdmm.teachers.cache.files import file_checksum, wrong_size
 from kdmm.teachers.cache.finishing import MANIFEST
 from kdmm.teachers.cache.keys import TEXTS
 from kdmm.teachers.cache.store import Store
@@ -38,7 +37,7 @@ def check_files(store: Store, content: bool = True, device: torch.device | None 
         InputError: a file is missing, cut off or changed; the message names it.
     """
     files = [(store.folder / note["file"], note) for note in store.files()]
-    bad = [message for path, note in files if (message := _wrong_size(path, note["bytes"]))]
+    bad = [message for path, note in files if (message := wrong_size(path, note["bytes"]))]
     if content and not bad:
         own = files[rank() :: world_size()]
         with ThreadPoolExecutor() as pool:  # a checksum is made outside Python's lock
@@ -51,7 +50,7 @@ def check_files(store: Store, content: bool = True, device: torch.device | None 
     total = int(all_reduce_sum(torch.tensor(len(bad), device=device)))
     if total:
         named = bad[0] if bad else f"A file of the store {store.folder} is damaged, as another process tells"
-        raise InputError(f"{named}. Delete it, and run `kdmm cache` as before: it alone is written again.")
+        raise InputError(f"{named}. {store.remedy}")
     for each in store.added:
         check_files(each, content, device)
 
@@ -102,8 +101,8 @@ def check_views(store: Store, data: CacheSource, splits: Iterable[str]) -> None:
     if data.views is None or data.views > most:
         raise InputError(
             f"views: the DataModule has `views: {'null' if data.views is None else data.views}`, and the store "
-            f"{store.folder} has {most}. Set `data.views` to as many, write more with `kdmm cache`, or take "
-            "kdmm.teachers.Hybrid."
+            f"{store.folder} has {most}. Set `data.views` to as many, add more with `fill: online` and the running "
+            "`teacher`, take kdmm.teachers.Hybrid, or write a new store with `kdmm cache`."
         )
 
 
@@ -152,10 +151,3 @@ def _refuse(store: Store, differ: Sequence[str]) -> None:
 
 def _named(source: str, shards: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
     return {f"shard {name} of {source}": x for name, x in shards.items() if name in known}
-
-
-def _wrong_size(path: Path, size: int) -> str | None:
-    if not path.is_file():
-        return f"{path} is missing"
-    found = path.stat().st_size
-    return None if found == size else f"{path} is cut off or changed: it has {found} bytes where {size} were written"

@@ -84,10 +84,14 @@ class Plan:
                 name, preprocess = table_name(part, reads), teacher.preprocess.only(*reads)
                 missing = None if positions is None else positions[name]
                 tables[name] = TablePlan.of(part, reads, preprocess, columns, data, settings, missing)
-        for name in (*settings.outputs, *(each for each in settings.formats if each)):
-            if name not in said:
-                known = ", ".join(sorted(said)) or "nothing"
-                raise InputError(f"outputs: the teacher gives no {name!r}, but {known}.{nearest(name, said)}")
+        asked = {"outputs": settings.outputs, "format": tuple(filter(None, settings.formats))}
+        for setting, wanted in asked.items():
+            for name in wanted:
+                if name not in said:
+                    known = ", ".join(sorted(said)) or "nothing"
+                    raise InputError(f"{setting}: the teacher gives no {name!r}, but {known}.{nearest(name, said)}")
+                if settings.outputs and name not in settings.outputs:
+                    raise InputError(f"format: {name!r} is not kept, but {', '.join(settings.outputs)}. Leave it out.")
         return cls(facts, data.views or 1, settings, tables, scales, ensemble)
 
     @property

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from kdmm.errors import InputError, nearest
-from kdmm.teachers.cache.files import mapped, read_json
+from kdmm.teachers.cache.files import mapped, read_json, wrong_size
 from kdmm.teachers.cache.finishing import MANIFEST, PLAN, own_checksum
 from kdmm.teachers.cache.formats import parse_format
 from kdmm.teachers.cache.keys import Index
@@ -71,13 +71,19 @@ class Store:
 
     Args:
         folder: the store.
+        is_added: whether it is within another one, to which it was added later.
 
     Raises:
         InputError: there is none, or it is not finished, or its manifest is damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, is_added: bool = False) -> None:
         self.folder = folder
+        self._remedy = (
+            f"Delete the folder {folder}: the store is whole without it, and `fill: online` writes it again."
+            if is_added
+            else ""
+        )
         path = folder / MANIFEST
         if not path.is_file():
             if (folder / PLAN).is_file():
@@ -86,15 +92,21 @@ class Store:
             raise InputError(
                 f"There is no store {str(folder)!r}. Write it with `kdmm cache`.{nearest(folder.name, near)}"
             )
-        self.manifest: dict[str, Any] = read_json(path)
+        rewrite = self._remedy or "Delete it, and run `kdmm cache` as before: the store is written again."
+        self.manifest: dict[str, Any] = read_json(path, rewrite)
         check_version(folder, self.manifest.get("version"))
         if own_checksum(self.manifest) != self.manifest["checksum"]:
-            raise InputError(f"{path} is damaged: it does not have its checksum. Delete it; `kdmm cache` goes on.")
+            raise InputError(f"{path} is damaged: it does not have its checksum. {rewrite}")
+
+    @property
+    def remedy(self) -> str:
+        """What is to be done where a file is missing or damaged."""
+        return self._remedy or "Delete it if it is there, and run `kdmm cache` as before: it alone is written again."
 
     @cached_property
     def added(self) -> list[Store]:
         """What was added later."""
-        return [Store(each.parent) for each in sorted(self.folder.glob(f"added-*/{MANIFEST}"))]
+        return [Store(each.parent, is_added=True) for each in sorted(self.folder.glob(f"added-*/{MANIFEST}"))]
 
     @property
     def facts(self) -> dict[str, str]:
@@ -126,8 +138,8 @@ class Store:
             each: Column(each, parse_format(about["format"]), tuple(about["shape"]), about["ragged"])
             for each, about in told["columns"].items()
         }
-        parts = [mapped(self.folder / note["file"]) for note in told["shards"] if note["rows"]]
-        index = mapped(self.folder / told["index"]["file"])
+        parts = [self._mapped(note) for note in told["shards"] if note["rows"]]
+        index = self._mapped(told["index"])
         return Table(parts, columns, Index(index["key"], index["row"]))
 
     def media(self, split: str) -> dict[int, int]:
@@ -135,7 +147,7 @@ class Store:
         found: dict[int, int] = {}
         for store in (self, *self.added):
             if split in store.manifest["samples"]:
-                table = mapped(store.folder / store.manifest["samples"][split]["file"])
+                table = store._mapped(store.manifest["samples"][split])
                 found.update(zip(table["key"].tolist(), table["media"].tolist(), strict=True))
         return found
 
@@ -154,6 +166,13 @@ class Store:
             yield told["index"]
             yield from told["shards"]
         yield from self.manifest["samples"].values()
+
+    def _mapped(self, note: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the tensors of a file that the manifest tells of."""
+        path = self.folder / note["file"]
+        if message := wrong_size(path, note["bytes"]):
+            raise InputError(f"{message}. {self.remedy}")
+        return mapped(path, self.remedy)
 
 
 def merge_rows(parts: Sequence[Mapping[str, Tensor]], places: Sequence[Int[Tensor, "_"]]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from kdmm.errors import InputError
 
 __all__ = ["VERSION", "check_version"]
 
-VERSION = 2  # one more with every change
+VERSION = 3  # one more with every change
 
 
 def check_version(folder: Path, version: Any) -> None:

@@ -209,6 +209,24 @@ def test_an_ensemble_is_kept_teacher_by_teacher(tmp_path):
         assert_same(found, expected)
 
 
+@pytest.mark.parametrize("kind", [Cached, Hybrid])
+def test_the_running_ensemble_says_how_its_teachers_are_one(kind, tmp_path):
+    few = {"pairs": Held(train=pairs(5, captions=2), val=pairs(3, 30)), "texts": held()["texts"]}
+    written, source = few if kind is Hybrid else held(), data(held())
+    equal = Ensemble({"a": teacher(1), "b": teacher(3, image_size=16)})
+    write(tmp_path / "store", equal, data(written))
+    other = {"weights": {"a": 9, "b": 1}, "temperatures": {"a": 3, "b": 1}}
+    online = Ensemble({"b": teacher(3, image_size=16), "a": teacher(1)}, **other)
+    stored = kind(str(tmp_path / "store"), online)
+    stored.prepare(source, ("train", "val"))
+    for batch in batches(source, two_towers(2), online):
+        expected, found = online.answer(batch), stored.answer(batch)
+        assert set(found) == set(expected)
+        assert_same(found, expected)
+    if kind is Cached:  # without a running one, the store does
+        assert_same(Cached(str(tmp_path / "store")).answer(batch), equal.answer(batch))
+
+
 def test_hybrid_runs_where_nothing_is_stored(tmp_path):
     online = teacher()
     few = {"pairs": Held(train=pairs(5, captions=2), val=pairs(2, 30)), "texts": held()["texts"]}

@@ -1,6 +1,7 @@
 """What a store lacks is named before training."""
 
 from dataclasses import replace
+from shutil import rmtree
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from kdmm.teachers import Cached, Frozen
 from kdmm.teachers.cache import lacking
 from kdmm.teachers.cache.adding import add
 from kdmm.teachers.cache.store import Store
+from kdmm.teachers.cache.version import VERSION
 from tests.data.files import Held, encoded, pairs, write_shard
 from tests.teachers.cache import small
 from tests.teachers.cache.small import data, held, teacher, write
@@ -120,6 +122,33 @@ def test_a_new_caption_of_a_picture_that_is_read_with_it(tmp_path):
     (first, *_) = (view for view in range(3) if drawn["s3", view] == "second")
     with pytest.raises(InputError, match=rf"lacks 1 of 4 train samples, such as (view {first} of )?'s3'\."):
         prepare(tmp_path, source)
+
+
+def test_an_addition_that_was_deleted_is_written_in_its_place(tmp_path):
+    write(tmp_path, teacher(), data(FEW))
+    fill(tmp_path, data(held(), views=2))
+    fill(tmp_path, data(held()))
+    before = {path.name: small.files(path) for path in tmp_path.glob("added-*")}
+    assert set(before) == {"added-000", "added-001"}
+    rmtree(tmp_path / "added-000")
+    fill(tmp_path, data(held(), views=2))
+    fill(tmp_path, data(held()))
+    assert {path.name: small.files(path) for path in tmp_path.glob("added-*")} == before
+    prepare(tmp_path, data(held()))
+
+
+@pytest.mark.parametrize("content", ["{", '{"version": 2, "checksum": "0"}'])
+def test_a_damaged_manifest_of_an_addition_is_named_with_what_to_do(content, tmp_path):
+    write(tmp_path, teacher(), data(FEW))
+    fill(tmp_path, data(held()))
+    whole = (tmp_path / "added-000" / "manifest.json").read_bytes()
+    (tmp_path / "added-000" / "manifest.json").write_text(content.replace("2", str(VERSION)))
+    message = r"added-000/manifest.json is damaged.* Delete the folder .*added-000: the store is whole without it"
+    with pytest.raises(InputError, match=message):
+        fill(tmp_path, data(held()))
+    rmtree(tmp_path / "added-000")
+    fill(tmp_path, data(held()))
+    assert (tmp_path / "added-000" / "manifest.json").read_bytes() == whole
 
 
 def test_an_interrupted_addition_of_other_data_is_named_with_what_to_do(tmp_path, monkeypatch):

@@ -9,9 +9,9 @@ from torchvision.transforms import v2
 
 from kdmm.data import PairTable
 from kdmm.errors import InputError
-from kdmm.models import Classifier, ConvImage, DualEncoder, TransformerText, untapped
+from kdmm.models import Classifier, ConvImage, DualEncoder, Preprocess, TransformerText, untapped
 from kdmm.teachers import Cached, Frozen, Hybrid, MovingAverage, Precomputed
-from kdmm.teachers.cache.facts import facts_of_data, facts_of_teacher
+from kdmm.teachers.cache.facts import facts_of_data, facts_of_model, facts_of_teacher
 from kdmm.teachers.cache.files import write_json
 from kdmm.teachers.cache.finishing import own_checksum
 from kdmm.teachers.cache.members import members_of
@@ -86,7 +86,7 @@ def test_a_changed_manifest_is_named(store):
         prepare(store)
     newer = {**content, "version": 99}
     write_json(path, {**newer, "checksum": own_checksum(newer)})
-    with pytest.raises(InputError, match="has the version 99, and this kdmm reads and writes 2"):
+    with pytest.raises(InputError, match="has the version 99, and this kdmm reads and writes 3"):
         prepare(store)
 
 
@@ -274,9 +274,41 @@ def test_numbers_that_a_format_cannot_hold_are_named(tmp_path, factor):
         write(tmp_path, online, data(held()), formats={"": "float16"})
 
 
-def test_a_transform_that_does_not_say_what_it_does_is_refused():
-    with pytest.raises(InputError, match=r"augmentation of image: \[<.*Mine object at \.\.\.>\] does not say"):
-        facts_of_data({"augmentation of image": "[<tests.Mine object at 0x7f12>]"}, ["image"])
+class Shade:
+    """A transform that says nothing of its settings, and is a preprocessing as well."""
+
+    def __init__(self, amount):
+        self._amount = amount
+
+    def __call__(self, image):
+        return image.point(lambda x: x * self._amount)
+
+
+def test_a_setting_that_a_transform_does_not_say_is_named(tmp_path):
+    def source(p=0.1, amount=0.5):
+        long = [v2.AutoAugment(), *(v2.ColorJitter(0.1 * n, hue=0.01 * n) for n in range(5))]
+        return data(held(), {"image": [*long, v2.RandomApply([v2.RandomResizedCrop(12)], p=p), Shade(amount), *long]})
+
+    write(tmp_path, teacher(), source())
+    prepare(tmp_path, source())
+    for other, message in (
+        (source(p=1.0), r"augmentation of image \(stored: \.\.\. .* p=0\.1\).*; here: .* p=1\.0\)"),
+        (source(amount=0.6), r"augmentation of image \(stored: .*Shade\(_amount=0\.5\).*; here: .*amount=0\.6\)"),
+    ):
+        with pytest.raises(InputError, match=message) as refusal:
+            prepare(tmp_path, other)
+        assert len(str(refusal.value)) < 700  # a part of each fact, about what differs
+
+
+def test_a_preprocessing_that_says_nothing_of_its_settings_is_told_by_them():
+    facts = [facts_of_model(two_towers(), Preprocess(image=Shade(amount))) for amount in (0.5, 0.5, 0.6)]
+    assert facts[0] == facts[1] != facts[2]
+
+
+def test_no_augmentation_is_none():
+    nothing = [facts_of_data(data(held(), augment).facts, ["image"]) for augment in ({}, {"image": []})]
+    assert nothing[0] == nothing[1]
+    assert nothing[0]["augmentation of image"] == "none"
 
 
 def test_a_precomputed_teacher_is_cached_by_what_runs_behind_it():
