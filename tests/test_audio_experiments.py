@@ -36,6 +36,7 @@ def teacher(tmp_path, monkeypatch):
     return kdmm.fit(AUDIO / "teacher.yaml", small("teacher", "data.sources.pairs"))
 
 
+@pytest.mark.slow
 def test_teacher_student_and_a_student_of_sounds_alone(teacher):
     student = kdmm.fit(
         AUDIO / "student.yaml",

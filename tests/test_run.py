@@ -70,17 +70,24 @@ def test_an_existing_run_is_neither_overwritten_nor_resumed_unasked(here):
     assert not (here / "runs/other").exists()
 
 
-@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+PLACES = [  # inside, at and after an epoch's end
+    ("train_batch_start", 0, False),
+    ("train_batch_start", 4, True),
+    ("train_batch_start", 5, False),
+    ("validation_start", 6, True),
+]
+SIGNALS = ["SIGINT", "SIGTERM"]
+
+
 @pytest.mark.parametrize(
-    ("hook", "step", "precomputed"),
-    [  # inside, at and after an epoch's end
-        ("train_batch_start", 0, False),
-        ("train_batch_start", 4, True),
-        ("train_batch_start", 5, False),
-        ("validation_start", 6, True),
+    ("hook", "step", "precomputed", "how"),
+    [  # one signal a place; the other one is slow
+        pytest.param(*place, how, marks=[pytest.mark.slow] if (number + other) % 2 else [])
+        for number, place in enumerate(PLACES)
+        for other, how in enumerate(SIGNALS)
     ],
 )
-def test_an_interrupted_run_ends_where_the_whole_one_does(here, hook, step, how, precomputed):
+def test_an_interrupted_run_ends_where_the_whole_one_does(here, hook, step, precomputed, how):
     whole = kdmm.fit(experiment("whole", precomputed))
     with pytest.raises(InterruptedRunError, match="state is saved"):
         kdmm.fit(ending(experiment("stopped", precomputed), hook, step, how), allow=ALLOW)
