@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kdmm.errors import InputError, nearest
 from kdmm.metrics.functional import Positives, median_rank, ranks, recall_at_k
+from kdmm.metrics.judges import check_judge
 from kdmm.metrics.samples import check_depths, first_rows, hash_ids
 from kdmm.metrics.written import WritingMetric, Written
 from kdmm.outputs import Batch, Outputs
@@ -54,7 +55,7 @@ class CaptionRetrieval(WritingMetric):
         max_tokens: the most that are written; ``None``: what the model was trained to read.
 
     Raises:
-        InputError: the judge does not read the medium or text.
+        InputError: the judge has no space that the medium and texts share.
     """
 
     higher_is_better = True
@@ -74,13 +75,7 @@ class CaptionRetrieval(WritingMetric):
         self.modality = modality
         self.media = media
         self._judge = (judge.requires_grad_(False).eval(),)  # a tuple is no registered submodule: in no checkpoint
-        read = cast(Any, judge).preprocess.modalities
-        for needed in (modality, "text"):
-            if needed not in read:
-                raise InputError(
-                    f"CaptionRetrieval.judge: {type(judge).__name__} reads {', '.join(read) or 'nothing'}, and "
-                    f"{needed} is needed. Give a model of a space that media and texts share."
-                )
+        check_judge(judge, modality, "CaptionRetrieval.judge")
         for state in ("sample", "medium", "text", "people"):
             self.add_state(state, [], dist_reduce_fx="cat")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,8 @@ from torch import nn
 from kdmm.data import Sample
 from kdmm.errors import InputError, nearest
 from kdmm.metrics.functional.sentences import Measure, nearest_text
-from kdmm.models import Writer, embed_media, embed_texts
+from kdmm.metrics.judges import check_judge
+from kdmm.models import embed_media, embed_texts
 from kdmm.teachers import FromRun
 
 __all__ = ["Choice", "Judged", "Nearest", "choice_by"]
@@ -107,12 +108,7 @@ class Judged(Choice):
                 f"judge: given, but the model reads a {modality}, and a judge looks at the picture, sound or clip that "
                 "is written about. Leave it out."
             )
-        read = cast(Any, self.judge).preprocess.modalities
-        if isinstance(self.judge, Writer) or not {modality, "text"} <= set(read):
-            raise InputError(
-                f"judge: its model, {type(self.judge).__name__}, reads {', '.join(read) or 'nothing'} and gives no "
-                f"space that {modality} and text share. Give the run of a model that does, such as a DualEncoder."
-            )
+        check_judge(self.judge, modality, "judge")
 
     def __call__(self, modality: str, samples: Sequence[Sample], texts: Sequence[Sequence[str]]) -> list[str]:
         """Return of each sample the text that fits best."""

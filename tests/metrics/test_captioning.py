@@ -291,8 +291,13 @@ def test_the_judge_is_neither_trained_nor_kept():
 
 
 def test_what_cannot_be_judged_is_named():
-    with pytest.raises(InputError, match=r"CaptionRetrieval.judge: Judge reads image, text, and audio is needed"):
+    with pytest.raises(InputError, match=r"CaptionRetrieval.judge: its model, Judge, .* no space that audio and text"):
         retrieval(modality="audio")
+    writer = Writer()
+    writer.preprocess = Judge.preprocess  # reads both, to write
+    for judge in (writer, Frozen(writer)):
+        with pytest.raises(InputError, match=r"CaptionRetrieval.judge: its model, Writer, reads image, text"):
+            CaptionRetrieval(judge, Numbers())
     made = {**batch([0]), "id": ["zz"]}
     with pytest.raises(InputError, match=r"CaptionRetrieval.media: Numbers has no image of the sample 'zz'. Give the"):
         measured(retrieval(), made)
