@@ -271,7 +271,7 @@ def cache(
     """Let an experiment's teacher answer all views and captions of its data, and store what it says.
 
     ``{_target_: kdmm.teachers.Cached, store: stores/<name>}`` then stands where the teacher stood. A store that was
-    interrupted goes on where it was.
+    interrupted goes on where it was. All processes write to one folder: several machines need a disk that they share.
 
     Args:
         config: an experiment's YAML file, or what one would hold. Of its trainer, the devices and precision count.

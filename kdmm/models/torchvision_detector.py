@@ -98,6 +98,21 @@ class TorchvisionDetector(nn.Module):
         mean, std = tuple(transform.image_mean), tuple(transform.image_std)
         self.preprocess = Preprocess(image=ImageTransform(image_size, mean, std, "bilinear", "squash"), marks=True)
 
+    @staticmethod
+    def check_arguments(arguments: Mapping[str, Any]) -> None:
+        """Refuse a wrong name or number of classes before anything is built.
+
+        Args:
+            arguments: of a ``_target_`` node, with the node of the backbone not built; a class derived from this one
+                may choose them itself.
+
+        Raises:
+            InputError: as when it is made.
+        """
+        if {"name", "classes"} <= arguments.keys():
+            given = (arguments.get("backbone"), arguments.get("anchor_sizes"))
+            check(arguments["name"], arguments["classes"], *given)
+
     @classmethod
     def gives(cls, arguments: Mapping[str, Any]) -> frozenset[str] | None:
         """Return what a detector of this name gives besides losses."""

@@ -47,14 +47,7 @@ class TorchvisionSegmenter(nn.Module):
         self, name: str, classes: int, image_size: int = 224, auxiliary: bool = False, weights: str | None = None
     ) -> None:
         super().__init__()
-        known = list_models(module=segmentation)
-        if name not in known:
-            raise InputError(
-                f"TorchvisionSegmenter.name: torchvision has no segmenter {name!r}; it has {', '.join(known)}."
-                + nearest(name, known)
-            )
-        if classes < 2:
-            raise InputError(f"TorchvisionSegmenter.classes: {classes} given; give 2 or more.")
+        self.check_arguments({"name": name, "classes": classes})
         if auxiliary and name.startswith("lraspp"):
             raise InputError(f"TorchvisionSegmenter.auxiliary: {name!r} has no second head. Leave it out.")
         heads = {"aux_loss": True} if auxiliary else {}
@@ -63,6 +56,28 @@ class TorchvisionSegmenter(nn.Module):
         if weights is not None:
             self._load(weights)
         self.preprocess = Preprocess(image=ImageTransform(image_size, resize_mode="squash"))
+
+    @staticmethod
+    def check_arguments(arguments: Mapping[str, Any]) -> None:
+        """Refuse a wrong name or number of classes before anything is built.
+
+        Args:
+            arguments: of a ``_target_`` node; a class derived from this one may choose them itself.
+
+        Raises:
+            InputError: as when it is made.
+        """
+        if not {"name", "classes"} <= arguments.keys():
+            return
+        name, classes = arguments["name"], arguments["classes"]
+        known = list_models(module=segmentation)
+        if name not in known:
+            raise InputError(
+                f"TorchvisionSegmenter.name: torchvision has no segmenter {name!r}; it has {', '.join(known)}."
+                + nearest(name, known)
+            )
+        if classes < 2:
+            raise InputError(f"TorchvisionSegmenter.classes: {classes} given; give 2 or more.")
 
     def _load(self, weights: str) -> None:
         state, own = read_state(weights), self.network.state_dict()

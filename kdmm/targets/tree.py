@@ -25,7 +25,7 @@ def check(tree: Any, path: str = "", allow: Sequence[str] = (), hint: Any = Any)
     """Return everything that is wrong in a tree, without building anything.
 
     Arguments are held against the signature. What cannot be seen there a class says itself, if it wants to, by a static
-    method ``check_arguments(arguments)`` that raises `InputError`; it is asked where its arguments fit the signature.
+    or class method ``check_arguments(arguments)`` that raises `InputError`; it is asked where they fit the signature.
 
     Args:
         tree: mappings, lists and scalars.

@@ -10,6 +10,7 @@ from kdmm.errors import InputError
 from kdmm.losses import OwnLoss
 from kdmm.models import Tapped, TimmPyramid, TorchvisionDetector
 from kdmm.models.detection.suppression import detections_of, padded
+from kdmm.targets import check
 
 SIDE = 32
 TAPS = {
@@ -314,6 +315,11 @@ def test_weights_of_another_number_of_classes_begin_the_class_layer_anew(tmp_pat
             )
 
 
+class Chosen(TorchvisionDetector):
+    def __init__(self, image_size: int) -> None:
+        super().__init__("ssd300_vgg16", 2, image_size)
+
+
 def test_it_says_what_it_gives_and_reads():
     dense = {"class_logits", "anchor_boxes", "anchors", "detections"}
     assert TorchvisionDetector.gives({"name": "fcos"}) == dense
@@ -352,6 +358,26 @@ def test_settings_that_make_no_detector_are_refused(settings, words):
     backbone = None if width is None else TimmPyramid("test_efficientnet", width, [2, 3])
     with pytest.raises(InputError, match=words):
         TorchvisionDetector(**{"classes": 3, "image_size": SIDE, **settings, "backbone": backbone})
+
+
+def test_kdmm_check_finds_a_wrong_name_number_and_backbone_at_once():
+    wrong = {"_target_": "kdmm.models.TimmPyramid", "name": "test_efficientnets"}
+    detector = {"_target_": "kdmm.models.TorchvisionDetector", "image_size": SIDE, "classes": 3}
+    found = check([{**detector, "name": "fcos", "classes": 0, "backbone": wrong}, {**detector, "name": "fcoss"}], "m")
+    said = [
+        ("m.0.backbone", "TimmPyramid.name: timm has no model 'test_efficientnets'. Did you mean 'test_efficientnet"),
+        ("m.0", "TorchvisionDetector.classes: 0 given"),
+        ("m.1", "TorchvisionDetector.name: 'fcoss' is no detector known here"),
+    ]
+    assert len(found) == len(said)
+    for problem, (path, words) in zip(found, said, strict=True):
+        assert problem.path == path
+        assert problem.found.startswith(words)
+
+
+def test_a_detector_derived_from_this_one_may_choose_its_name():
+    node = {"_target_": f"{__name__}.Chosen", "image_size": SIDE}
+    assert check(node, allow=[__name__.partition(".")[0]]) == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from torchvision.models import get_model
 
 from kdmm.errors import InputError
 from kdmm.models import TorchvisionSegmenter
+from kdmm.targets import check
 from tests.losses.data import flags
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -65,3 +66,13 @@ def test_the_second_head_has_a_name_of_its_own():
 def test_wrong_settings_are_named(settings, said):
     with pytest.raises(InputError, match=said):
         TorchvisionSegmenter(**settings)
+
+
+def test_kdmm_check_finds_a_wrong_name_and_number_of_classes():
+    segmenter = {"_target_": "kdmm.models.TorchvisionSegmenter"}
+    name, number = check(
+        [{**segmenter, "name": "deeplabv3", "classes": 3}, {**segmenter, "name": LRASPP, "classes": 1}]
+    )
+    assert "torchvision has no segmenter 'deeplabv3'" in name.found
+    assert "TorchvisionSegmenter.classes: 1" in number.found
+    assert check({**segmenter, "name": LRASPP, "classes": 2}) == []

@@ -36,13 +36,13 @@ RATIOS = (0.5, 1.0, 2.0)
 """Of RetinaNet's nine anchors a place, with the scales; from the paper."""
 
 
-def check(name: str, classes: int, backbone: Backbone | None, anchor_sizes: Sequence[int] | None) -> None:
+def check(name: str, classes: int, backbone: object, anchor_sizes: Sequence[int] | None) -> None:
     """Refuse settings that make no detector.
 
     Args:
         name: as for :class:`kdmm.models.TorchvisionDetector`, like the others.
         classes: C.
-        backbone: given, or ``None``.
+        backbone: built or not; ``None``: there is none.
         anchor_sizes: given, or ``None``.
 
     Raises:
@@ -61,11 +61,6 @@ def check(name: str, classes: int, backbone: Backbone | None, anchor_sizes: Sequ
         raise InputError(f"TorchvisionDetector.classes: {classes} given; give 1 or more.")
     if backbone is None and anchor_sizes is not None:
         raise InputError(f"TorchvisionDetector.anchor_sizes: given, but {name!r} has its own. Leave them out.")
-    if name == "fcos" and backbone is not None and backbone.out_channels % GROUPS:
-        raise InputError(
-            f"TorchvisionDetector.backbone: its maps have {backbone.out_channels} channels, and FCOS needs a multiple "
-            f"of {GROUPS}, for its group norms. Set another width, or take retinanet."
-        )
 
 
 def whole(name: str, number: int, arguments: Mapping[str, Any]) -> Any:
@@ -89,8 +84,13 @@ def on_backbone(name: str, number: int, backbone: Backbone, anchor_sizes: Sequen
         anchor_sizes: of each level, pixels; ``None``: by the levels' strides.
 
     Raises:
-        InputError: not one size a level.
+        InputError: not one size a level, or FCOS cannot stand on so many channels.
     """
+    if name == "fcos" and backbone.out_channels % GROUPS:
+        raise InputError(
+            f"TorchvisionDetector.backbone: its maps have {backbone.out_channels} channels, and FCOS needs a multiple "
+            f"of {GROUPS}, for its group norms. Set another width, or take retinanet."
+        )
     sizes = _sizes(name, backbone, anchor_sizes)
     make = detection.anchor_utils.AnchorGenerator
     if name == "fcos":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import timm
 import torch
@@ -30,8 +31,7 @@ class TimmTrunk(nn.Module, ABC):
     ) -> None:
         super().__init__()
         tower = type(self).__name__
-        if not timm.is_model(name):
-            raise InputError(f"{tower}.name: timm has no model {name!r}." + nearest(name, timm.list_models()))
+        self.check_arguments({"name": name})
         if stages is None and head_width is not None:
             raise InputError(f"{tower}.head_width: {head_width} given, but a head needs `stages`, the number to keep.")
         if frozen and weights is None:
@@ -62,6 +62,20 @@ class TimmTrunk(nn.Module, ABC):
                 self.width = head_width
             self.head = nn.Sequential(*layers)
         self.to(memory_format=torch.channels_last)  # twice as fast as the default on CPUs, and what tensor cores want
+
+    @classmethod
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
+        """Refuse a name that timm does not have, before anything is built.
+
+        Args:
+            arguments: of a ``_target_`` node; a class derived from this one may choose the name itself.
+
+        Raises:
+            InputError: as when it is made.
+        """
+        name = arguments.get("name")
+        if isinstance(name, str) and not timm.is_model(name):
+            raise InputError(f"{cls.__name__}.name: timm has no model {name!r}." + nearest(name, timm.list_models()))
 
     def _load(self, name: str, weights: str) -> None:
         if weights == "timm" or weights.startswith("timm:"):
