@@ -11,8 +11,9 @@ from pathlib import Path
 from kdmm import console
 from kdmm.errors import InputError, nearest
 
-__all__ = ["COMMANDS", "KINDS"]
+__all__ = ["COMMANDS", "KINDS", "VERIFY"]
 
+VERIFY = "cache verify"  # a command of two words
 KINDS = ("losses", "models", "data", "metrics")
 SPLITS = ("val", "test")
 ALL_SPLITS = ("train", *SPLITS)
@@ -158,25 +159,6 @@ def _cache(options: argparse.Namespace) -> None:
     given = {name: value for name in WRITING if (value := getattr(options, name)) is not None}
     from kdmm import run
 
-    if options.verify is not None:
-        if unread := [*given, *(["format"] if options.format else [])]:
-            named = ", ".join(f"--{name.replace('_', '-')}" for name in unread)
-            raise InputError(f"--verify writes nothing: leave out {named}.")
-        found = run.verify(options.config, options.verify, options.rest, store=options.store, allow=options.allow)
-        console.print_table(
-            ("output", "format", "entries", "cosine: least", "1%", "10%", "median", "largest difference"),
-            [
-                (each.output, each.format, str(each.entries), *(f"{x:.6f}" for x in each.quantiles),
-                 f"{each.difference:.3g}")
-                for each in found
-            ],
-        )  # fmt: skip
-        if wrong := [f"{each.output} by {each.beyond:.2g}" for each in found if not each.holds]:
-            raise InputError(
-                "The store does not hold what the teacher says now. Beyond what the format loses, in parts of an "
-                f"answer's length, these are off: {', '.join(wrong)}. Write the store again with `kdmm cache`."
-            )
-        return
     done = run.cache(
         options.config,
         options.rest,
@@ -191,6 +173,32 @@ def _cache(options: argparse.Namespace) -> None:
                 for each, told in zip(done.kept, lost, strict=True)]  # fmt: skip
         console.print_table(("output", "format", "entries", "lost by the format"), rows)
         print(f"{done.folder} ({done.size_bytes / 1e6:.1f} MB)")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    _existing([options.config])
+    _use(options.allow)
+    from kdmm import run
+
+    found = run.verify(options.config, options.entries, options.rest, store=options.store, allow=options.allow)
+    console.print_table(
+        ("output", "format", "entries", "cosine: least", "1%", "10%", "median", "largest difference"),
+        [
+            (
+                each.output,
+                each.format,
+                str(each.entries),
+                *(f"{x:.6f}" for x in each.quantiles),
+                f"{each.difference:.3g}",
+            )
+            for each in found
+        ],
+    )
+    if wrong := [f"{each.output} by {each.beyond:.2g}" for each in found if not each.holds]:
+        raise InputError(
+            "The store does not hold what the teacher says now. Beyond what the format loses, in parts of an "
+            f"answer's length, these are off: {', '.join(wrong)}. Write the store again with `kdmm cache`."
+        )
 
 
 def _use(packages: Sequence[str]) -> None:
@@ -228,4 +236,5 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "fetch": _fetch,
     "generate": _generate,
     "cache": _cache,
+    VERIFY: _verify,
 }

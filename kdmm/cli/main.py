@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from kdmm import console
-from kdmm.cli.commands import COMMANDS
+from kdmm.cli.commands import COMMANDS, VERIFY
 from kdmm.cli.parser import make_parser
 from kdmm.cli.verdict import DONE, FAILED, verdict
 from kdmm.errors import InputError, nearest
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> None:
     parser, commands = make_parser()
+    if words[:2] == VERIFY.split():
+        words = [VERIFY, *words[2:]]
     if words and not words[0].startswith("-") and words[0] not in commands:
         raise InputError(f"unknown command {words[0]!r}; accepted: {', '.join(commands)}.{nearest(words[0], commands)}")
     options, rest = parser.parse_known_args(words)

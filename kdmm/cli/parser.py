@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import kdmm
-from kdmm.cli.commands import KINDS
+from kdmm.cli.commands import KINDS, VERIFY
 from kdmm.errors import InputError
 
 __all__ = ["make_parser"]
@@ -23,6 +23,7 @@ examples:
   kdmm fetch tuxpaint
   kdmm generate runs/translation/teacher --beams 4
   kdmm cache experiments/quickstart/student.yaml --store stores/quickstart
+  kdmm cache verify experiments/quickstart/student.yaml --store stores/quickstart
 
 exit status: 0 done, 1 failed while running, 2 wrong input, 130 interrupted (state saved)
 """
@@ -123,8 +124,13 @@ def make_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argume
     caching.add_argument("--splits", nargs="+", metavar="SPLIT", help="default: train, and val if there is one")
     caching.add_argument("--batch-size", type=int, help="samples at a time (default: 64)")
     caching.add_argument("--shard-rows", type=int, help="answers of a file, about (default: 16384)")
-    caching.add_argument(
-        "--verify", type=int, metavar="N", help="write nothing: compare N entries a table with new answers"
+
+    verifying = commands.add_parser(VERIFY, parents=[building, common], help="ask the teacher again, and compare")
+    verifying.add_argument("config", metavar="CONFIG", help="the experiment's YAML")
+    verifying.add_argument("rest", nargs="*", metavar="key=value", help="settings changed")
+    verifying.add_argument("--store", metavar="FOLDER", help="default: what CONFIG names, or stores/NAME")
+    verifying.add_argument(
+        "--entries", type=int, default=100, metavar="N", help="drawn at random from each table (default: 100)"
     )
     return parser, commands.choices
 

@@ -89,7 +89,7 @@ def test_the_command_writes_and_verifies(here, capsys, monkeypatch):
     assert "teacher.image.image" in printed
     assert "int8" in printed
     assert printed.rstrip().splitlines()[-1].startswith("s (")
-    assert main(["cache", str(tree), "--store", "s", "--verify", "5"]) == 0
+    assert main(["cache", "verify", str(tree), "--store", "s", "--entries", "5"]) == 0
     rows = {row[0]: row[1:] for row in map(str.split, capsys.readouterr().out.splitlines())}
     assert {name: row[:2] for name, row in rows.items()} == {
         "teacher.image.image": ["float16", "5"],
@@ -97,7 +97,7 @@ def test_the_command_writes_and_verifies(here, capsys, monkeypatch):
     }
     assert all(0.999 < float(quantile) <= 1 for row in rows.values() for quantile in row[2:6])
     monkeypatch.setattr("kdmm.teachers.cache.verifying.SLACK", -1)
-    assert main(["cache", str(tree), "--store", "s", "--verify", "5"]) == 2
+    assert main(["cache", "verify", str(tree), "--store", "s", "--entries", "5"]) == 2
     printed = capsys.readouterr()
     assert "teacher.image.image" in printed.out  # the quantiles are printed all the same
     assert "does not hold what the teacher says now. Beyond what the format loses" in printed.err

@@ -74,7 +74,7 @@ def verify(
         InputError: fewer than one entry, or an entry that should be there is not.
     """
     if count < 1:
-        raise InputError(f"verify: {count} given; give at least 1 entry.")
+        raise InputError(f"entries: {count} given; give at least 1.")
     with under(store.facts["precision"], teachers.values()) as step:
         return _verified(store, teachers, data, count, seed, step)
 

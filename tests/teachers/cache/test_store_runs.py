@@ -165,11 +165,18 @@ def test_what_a_format_loses_is_printed_to_six_digits(here, capsys):
     [
         (["--format", "imag=int8"], "format: the teacher gives no 'imag', but image, text. Did you mean 'image'"),
         (["--outputs", "image", "--format", "text=int8"], "format: 'text' is not kept, but image."),
-        (["--verify", "3", "--dtype", "int8"], "--verify writes nothing: leave out --dtype."),
-        (["--verify", "3", "--format", "image=int8", "--shard-rows", "4"],
-         "--verify writes nothing: leave out --shard-rows, --format."),
     ],
-)  # fmt: skip
+)
 def test_options_that_say_nothing_are_refused(here, capsys, options, told):
     assert main(["cache", written("store", from_run()), "--store", "store", *options]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_what_verifies_takes_no_options_of_writing(here, capsys):
+    cache()
+    assert main(["cache", "verify", written("store", from_run()), "--store", "store", "--dtype", "int8"]) == 2
+    said = capsys.readouterr().err
+    assert "unknown option '--dtype' of `kdmm cache verify`; accepted: " in said
+    assert "--entries" in said
+    assert main(["cache", "verify", written("store", from_run()), "--store", "store", "--entries", "0"]) == 2
+    assert "entries: 0 given; give at least 1." in capsys.readouterr().err

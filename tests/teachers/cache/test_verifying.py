@@ -101,5 +101,5 @@ def test_as_many_entries_as_asked_for_or_all(tmp_path):
     found = {each.output: (each.entries, each.format) for each in verify(store, members_of(online), source, 12)}
     assert found == {"teacher.image.image": (12, "float16"), "teacher.text.text": (12, "int8")}
     assert [each.entries for each in verify(store, members_of(online), source, 1000)] == [12, 25]
-    with pytest.raises(InputError, match="verify: 0 given"):
+    with pytest.raises(InputError, match="entries: 0 given"):
         verify(store, members_of(online), source, 0)
