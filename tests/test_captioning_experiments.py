@@ -146,4 +146,9 @@ def test_each_row_of_the_series_has_its_own_captions_and_judge():
             assert ("word" in terms) == ("word" in name)
             assert ({"states", "attention"} <= terms.keys()) == ("layers" in name)
             if "taught" in sources:
-                assert sources["taught"]["path"] == "runs/captioning/teacher-fold2/generated-train.jsonl"
+                written = "judged" if "judged" in name else "generated"
+                assert sources["taught"]["path"] == f"runs/captioning/teacher-fold2/{written}-train.jsonl"
+    assert series.tables("teacher", 2, Path("runs")) == {
+        "generated-train.jsonl": {"beams": 4},
+        "judged-train.jsonl": {"beams": 4, "judge": "runs/captioning/judge-fold2"},
+    }
