@@ -2,8 +2,9 @@
 
 Librosa gets one clip after the other, and makes its filters for each: that is what its one call does. For comparison it
 also gets all of them in one call. Notes of ``SoundFont``, repeated to the clips' length; the settings are those of
-``experiments/audio/student.yaml``. ``threads`` are PyTorch's; librosa's Fourier transforms run in one. On
-a GPU `LogMel` has the clips moved there and its spectrograms moved back within its time.
+``experiments/audio/student.yaml``. PyTorch has one thread, as librosa's Fourier transforms have: with more it would
+wait for the threads of NumPy's BLAS, which go on turning after librosa's turn. On a GPU `LogMel` has the clips moved
+there and its spectrograms moved back within its time.
 """
 
 from __future__ import annotations
@@ -57,33 +58,28 @@ def main() -> None:
         "one by one": one_by_one,
         "at once": at_once,
     }
-    most = torch.get_num_threads()
-    print(f"{'':24}{'clips/s':>12}{'librosa, clips/s':>24}{'LogMel / librosa':>24}{'largest difference, dB':>28}")
-    print(
-        f"{'clips':16}{'threads':>8}{'LogMel':>12}"
-        + f"{'one by one':>14}{'at once':>10}" * 2
-        + f"{'heard':>18}{'all':>10}"
-    )
+    print(f"{'':16}{'clips/s':>12}{'librosa, clips/s':>24}{'LogMel / librosa':>24}{'largest difference, dB':>28}")
+    print(f"{'clips':16}{'LogMel':>12}" + f"{'one by one':>14}{'at once':>10}" * 2 + f"{'heard':>18}{'all':>10}")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     for seconds, count in CLIPS.items():
         audio = clips(seconds, count)
         ours, librosas = sides["LogMel"](audio), one_by_one(audio)
         off, heard = np.abs(ours - librosas), librosas > librosas.max((1, 2), keepdims=True) - HEARD_DB
-        for threads in sorted({1, most}):
-            torch.set_num_threads(threads)
-            rates: dict[str, list[float]] = {name: [] for name in sides}
-            for n in range(ROUNDS + 1):
-                for name, side in sides.items():
-                    began = time.perf_counter()
-                    side(audio)
-                    if n:  # the first round warms up
-                        rates[name].append(count / (time.perf_counter() - began))
-            median = {name: statistics.median(found) for name, found in rates.items()}
-            ratios = [
-                statistics.median(a / b for a, b in zip(rates["LogMel"], rates[name], strict=True))
-                for name in ("one by one", "at once")
-            ]
-            print(
-                f"{f'{count} of {seconds} s':16}{threads:8}{median['LogMel']:12.0f}{median['one by one']:14.0f}"
-                f"{median['at once']:10.0f}{ratios[0]:14.2f}{ratios[1]:10.2f}{off[heard].max():18.5f}{off.max():10.5f}"
-            )
-    torch.set_num_threads(most)
+        rates: dict[str, list[float]] = {name: [] for name in sides}
+        for n in range(ROUNDS + 1):
+            for name, side in sides.items():
+                began = time.perf_counter()
+                side(audio)
+                if n:  # the first round warms up
+                    rates[name].append(count / (time.perf_counter() - began))
+        median = {name: statistics.median(found) for name, found in rates.items()}
+        ratios = [
+            statistics.median(a / b for a, b in zip(rates["LogMel"], rates[name], strict=True))
+            for name in ("one by one", "at once")
+        ]
+        print(
+            f"{f'{count} of {seconds} s':16}{median['LogMel']:12.0f}{median['one by one']:14.0f}"
+            f"{median['at once']:10.0f}{ratios[0]:14.2f}{ratios[1]:10.2f}{off[heard].max():18.5f}{off.max():10.5f}"
+        )
+    torch.set_num_threads(threads)
