@@ -306,7 +306,7 @@ def cache(
 
 def verify(
     config: str | Path | Mapping[str, Any],
-    count: int,
+    entries: int,
     overrides: Sequence[str] = (),
     *,
     store: str | Path | None = None,
@@ -316,7 +316,7 @@ def verify(
 
     Args:
         config: as for `cache`.
-        count: entries of each table that are answered again.
+        entries: of each table that are answered again.
         overrides: ``key=value`` strings that change single settings.
         store: as for `cache`.
         allow: packages of your own that the configuration may build from.
@@ -329,7 +329,7 @@ def verify(
         teacher, data = caching.parts_of(settings, tuple(allow))
         on_cpu = settings.trainer.get("accelerator", "auto") == "cpu" or not torch.accelerator.is_available()
         device = torch.device("cpu") if on_cpu else torch.accelerator.current_accelerator()
-        return caching.verified(teacher, data, caching.folder_for(settings, store), count, device)
+        return caching.verified(teacher, data, caching.folder_for(settings, store), entries, device)
 
 
 def complete(config: str | Path, overrides: Sequence[str] = (), *, allow: Sequence[str] = ()) -> Run:

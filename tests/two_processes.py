@@ -124,6 +124,7 @@ def _work(function: Callable[[], Any], request: Mapping[str, Any], rank: int, ou
             world_size=WORLD_SIZE,
             timeout=datetime.timedelta(seconds=30),
         )
+        torch.distributed.barrier()  # a rank that leaves at once would break off the other's connecting
         torch.save(function(), folder / f"rank{rank}.pt")
         torch.distributed.destroy_process_group()
         code = 0

@@ -114,7 +114,9 @@ def make_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argume
     caching.add_argument("config", metavar="CONFIG", help="an experiment's YAML")
     caching.add_argument("rest", nargs="*", metavar="key=value", help="settings changed")
     caching.add_argument(
-        "--store", metavar="FOLDER", help="where to, for all machines (default: what CONFIG names, or stores/NAME)"
+        "--store",
+        metavar="FOLDER",
+        help="where to write; several machines share it (default: what CONFIG names, or stores/NAME)",
     )
     caching.add_argument("--dtype", help="float32, float16, bfloat16 or int8 (default: float16)")
     caching.add_argument(

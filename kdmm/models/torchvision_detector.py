@@ -103,15 +103,14 @@ class TorchvisionDetector(nn.Module):
         """Refuse a wrong name or number of classes before anything is built.
 
         Args:
-            arguments: of a ``_target_`` node, with the node of the backbone not built; a class derived from this one
-                may choose them itself.
+            arguments: of a ``_target_`` node, with the node of the backbone not built.
 
         Raises:
             InputError: as when it is made.
         """
-        if {"name", "classes"} <= arguments.keys():
-            given = (arguments.get("backbone"), arguments.get("anchor_sizes"))
-            check(arguments["name"], arguments["classes"], *given)
+        name, classes = arguments.get("name"), arguments.get("classes")
+        if isinstance(name, str) and isinstance(classes, int):  # and no nodes, which are not built
+            check(name, classes, arguments.get("backbone"), arguments.get("anchor_sizes"))
 
     @classmethod
     def gives(cls, arguments: Mapping[str, Any]) -> frozenset[str] | None:

@@ -47,7 +47,7 @@ class TorchvisionSegmenter(nn.Module):
         self, name: str, classes: int, image_size: int = 224, auxiliary: bool = False, weights: str | None = None
     ) -> None:
         super().__init__()
-        self.check_arguments({"name": name, "classes": classes})
+        TorchvisionSegmenter.check_arguments({"name": name, "classes": classes})
         if auxiliary and name.startswith("lraspp"):
             raise InputError(f"TorchvisionSegmenter.auxiliary: {name!r} has no second head. Leave it out.")
         heads = {"aux_loss": True} if auxiliary else {}
@@ -62,14 +62,14 @@ class TorchvisionSegmenter(nn.Module):
         """Refuse a wrong name or number of classes before anything is built.
 
         Args:
-            arguments: of a ``_target_`` node; a class derived from this one may choose them itself.
+            arguments: of a ``_target_`` node.
 
         Raises:
             InputError: as when it is made.
         """
-        if not {"name", "classes"} <= arguments.keys():
-            return
-        name, classes = arguments["name"], arguments["classes"]
+        name, classes = arguments.get("name"), arguments.get("classes")
+        if not (isinstance(name, str) and isinstance(classes, int)):
+            return  # nodes, which are not built
         known = list_models(module=segmentation)
         if name not in known:
             raise InputError(

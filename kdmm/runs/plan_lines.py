@@ -107,7 +107,7 @@ def _storing(costs: StepCosts, ways: Mapping[str, Way], storing: Storing) -> Ite
         saved = _teacher_s(costs) * online.steps_an_epoch
         planned = writing / saved if saved else None
         measured = writing / (epoch - epoch_after) if epoch > epoch_after else None
-    note = "" if measured is None else "an epoch is measured in both ways, storing only planned."
+    note = "" if measured is None else "the epochs are measured; the time to store is planned."
     yield Line("storing pays after", "epochs", planned, measured, note)
 
 

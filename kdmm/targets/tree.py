@@ -25,7 +25,8 @@ def check(tree: Any, path: str = "", allow: Sequence[str] = (), hint: Any = Any)
     """Return everything that is wrong in a tree, without building anything.
 
     Arguments are held against the signature. What cannot be seen there a class says itself, if it wants to, by a static
-    or class method ``check_arguments(arguments)`` that raises `InputError`; it is asked where they fit the signature.
+    or class method ``check_arguments(arguments)`` that raises `InputError`; it is asked where they fit the signature. A
+    class of another package that has its own ``__init__`` does not inherit it.
 
     Args:
         tree: mappings, lists and scalars.
@@ -135,12 +136,27 @@ class _Walk:
             found = f"{node['_target_']!r} is abstract"
             self.problems.append(Problem(at(path, "_target_"), found, "a class derived from it"))
         fits = self.arguments(target, node["_target_"], arguments, path, partial is True)
-        if fits and not partial and hasattr(target, "check_arguments"):
+        own_check = _own_check(target)
+        if fits and not partial and own_check is not None:
             try:
-                target.check_arguments(arguments)
+                own_check(arguments)
             except InputError as error:
                 self.problems.append(Problem(path, str(error)))
         return made_by(target, partial is True)
+
+
+def _own_check(target: Any) -> Callable[[Mapping[Any, Any]], None] | None:
+    """Return a target's ``check_arguments``, if it has one that knows what the arguments mean.
+
+    A class derived in another package may mean something else by an argument of the same name.
+    """
+    if not (isinstance(target, type) and hasattr(target, "check_arguments")):
+        return None
+    lineage = target.__mro__
+    judge, made = (next(each for each in lineage if name in vars(each)) for name in ("check_arguments", "__init__"))
+    knows = issubclass(judge, made) or len({each.__module__.partition(".")[0] for each in (judge, made)}) == 1
+    own: Callable[[Mapping[Any, Any]], None] = target.check_arguments
+    return own if knows else None
 
 
 def _equal(value: Any, default: Any) -> bool:

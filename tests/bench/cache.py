@@ -1,4 +1,4 @@
-"""Writing a store against the teacher's own inference on the same data, and reading one, one core each."""
+"""Writing a store against the teacher's own inference on the same data, and reading one on one core."""
 
 from __future__ import annotations
 

@@ -316,8 +316,14 @@ def test_weights_of_another_number_of_classes_begin_the_class_layer_anew(tmp_pat
 
 
 class Chosen(TorchvisionDetector):
-    def __init__(self, image_size: int) -> None:
-        super().__init__("ssd300_vgg16", 2, image_size)
+    """Of somebody else, by names of their own."""
+
+    def __init__(self, name: str, classes: int, image_size: int) -> None:
+        super().__init__({"large": "ssd300_vgg16"}[name], classes + 2, image_size)
+
+
+class Renamed(TorchvisionDetector):
+    """Of somebody else, made as kdmm's."""
 
 
 def test_it_says_what_it_gives_and_reads():
@@ -375,9 +381,18 @@ def test_kdmm_check_finds_a_wrong_name_number_and_backbone_at_once():
         assert problem.found.startswith(words)
 
 
-def test_a_detector_derived_from_this_one_may_choose_its_name():
-    node = {"_target_": f"{__name__}.Chosen", "image_size": SIDE}
-    assert check(node, allow=[__name__.partition(".")[0]]) == []
+def test_a_detector_derived_from_this_one_may_mean_other_things_by_its_name():
+    node = {"_target_": f"{__name__}.Chosen", "name": "large", "classes": 0, "image_size": SIDE}
+    allow = [__name__.partition(".")[0]]
+    assert check(node, allow=allow) == []
+    (found,) = check({**node, "_target_": f"{__name__}.Renamed"}, allow=allow)
+    assert "'large' is no detector known here" in found.found
+
+
+def test_what_is_built_for_an_argument_is_not_judged_before():
+    number = {"_target_": "kdmm.data.ClassNames", "source": {"_target_": "kdmm.data.Digits"}, "label": "digit"}
+    detector = {"_target_": "kdmm.models.TorchvisionDetector", "name": "fcoss", "image_size": SIDE}
+    assert not any("fcoss" in each.found for each in check({**detector, "classes": number}))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_a_plan_counts_what_it_says_beside_what_was_measured(student, capsys):
     pays, writing = plan.value("storing pays after").planned, plan.value("storing them").planned
     assert pays == pytest.approx(writing / (teacher / 1e3 * batches))
     assert writing > plan.value("wait for its data, teacher running").measured / 1e3 * rows / BATCH
-    noted = "- storing pays after: an epoch is measured in both ways, storing only planned." in plan.to_markdown()
+    noted = "- storing pays after: the epochs are measured; the time to store is planned." in plan.to_markdown()
     assert noted == (plan.value("storing pays after").measured is not None)
     with pytest.raises(StopIteration):
         plan.value("nothing")

@@ -31,7 +31,7 @@ class TimmTrunk(nn.Module, ABC):
     ) -> None:
         super().__init__()
         tower = type(self).__name__
-        self.check_arguments({"name": name})
+        _check_known(tower, name)
         if stages is None and head_width is not None:
             raise InputError(f"{tower}.head_width: {head_width} given, but a head needs `stages`, the number to keep.")
         if frozen and weights is None:
@@ -68,14 +68,14 @@ class TimmTrunk(nn.Module, ABC):
         """Refuse a name that timm does not have, before anything is built.
 
         Args:
-            arguments: of a ``_target_`` node; a class derived from this one may choose the name itself.
+            arguments: of a ``_target_`` node.
 
         Raises:
             InputError: as when it is made.
         """
         name = arguments.get("name")
-        if isinstance(name, str) and not timm.is_model(name):
-            raise InputError(f"{cls.__name__}.name: timm has no model {name!r}." + nearest(name, timm.list_models()))
+        if isinstance(name, str):
+            _check_known(cls.__name__, name)
 
     def _load(self, name: str, weights: str) -> None:
         if weights == "timm" or weights.startswith("timm:"):
@@ -111,3 +111,8 @@ class TimmTrunk(nn.Module, ABC):
             features = self.trunk.forward_intermediates(image, indices=self.indices, intermediates_only=True)[-1]
         encoded: Tensor = self.head(features)
         return encoded
+
+
+def _check_known(tower: str, name: str) -> None:
+    if not timm.is_model(name):
+        raise InputError(f"{tower}.name: timm has no model {name!r}." + nearest(name, timm.list_models()))
