@@ -52,7 +52,7 @@ def calls(monkeypatch):
 
     done = SimpleNamespace(dir=Path("runs/toy"), metrics={"test/recall@5": 0.123456789, "val/loss": 2.0})
     written = SimpleNamespace(path=Path("runs/toy/generated-train.jsonl"), texts=12, empty=1)
-    functions = {"fit": done, "evaluate": {"test/recall@1": 0.5}, "report": table, "generate": written}
+    functions = {"fit": done, "evaluate": {"test/recall@1": 0.5}, "report": table, "generate": written, "verify": []}
     module = SimpleNamespace(**{name: stub(name, result) for name, result in functions.items()})
     monkeypatch.setitem(sys.modules, "kdmm.run", module)
     monkeypatch.setattr(kdmm, "run", module, raising=False)
@@ -126,6 +126,11 @@ NO_SETTINGS = {"resume": False, "overwrite": False, "allow": []}
                     "allow": ["one"],
                 },
             ),
+        ),
+        (["cache", "verify", STUDENT], ("verify", (STUDENT, 100, []), {"store": None, "allow": []})),
+        (
+            ["cache", "verify", STUDENT, "--entries", "7", "seed=1", "--store", "s", "--allow", "one"],
+            ("verify", (STUDENT, 7, ["seed=1"]), {"store": "s", "allow": ["one"]}),
         ),
         (["report", "runs/toy"], ("report", (["runs/toy"],), {"output": None, "speed": True, "allow": []})),
         (

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kdmm.errors import InputError
 from kdmm.models.preprocess import ImagePreprocess, ImageTransform
-from kdmm.models.towers.timm_trunk import TimmTrunk
+from kdmm.models.towers.timm_trunk import TimmTrunk, check_name
 
 __all__ = ["MapEncoder", "TimmMaps"]
 
@@ -44,6 +44,8 @@ class TimmMaps(TimmTrunk, MapEncoder):
     Raises:
         InputError: unknown name, a network without intermediate maps, or weights that are missing or do not fit.
     """
+
+    check_arguments = classmethod(check_name)
 
     def __init__(
         self,

@@ -108,7 +108,7 @@ class TorchvisionDetector(nn.Module):
         Raises:
             InputError: as when it is made.
         """
-        name, classes = arguments.get("name"), arguments.get("classes")
+        name, classes = arguments["name"], arguments["classes"]
         if isinstance(name, str) and isinstance(classes, int):  # and no nodes, which are not built
             check(name, classes, arguments.get("backbone"), arguments.get("anchor_sizes"))
 

@@ -67,9 +67,9 @@ class TorchvisionSegmenter(nn.Module):
         Raises:
             InputError: as when it is made.
         """
-        name, classes = arguments.get("name"), arguments.get("classes")
-        if not (isinstance(name, str) and isinstance(classes, int)):
-            return  # nodes, which are not built
+        name, classes = arguments["name"], arguments["classes"]
+        if not (isinstance(name, str) and isinstance(classes, int)):  # nodes, which are not built
+            return
         known = list_models(module=segmentation)
         if name not in known:
             raise InputError(

@@ -102,12 +102,13 @@ def _storing(costs: StepCosts, ways: Mapping[str, Way], storing: Storing) -> Ite
             writing = sum(table.rows * (costs.row_s[table.name] + wait * table.is_media) for table in tables)
     yield Line("storing them", "s", writing, None, why_not)
     planned = measured = None
+    note = ""
     if writing is not None:
+        note = "of what is measured, the epochs are, and the time to store is planned."
         epoch, epoch_after = (ways[way].times.epoch_s for way in (RUNNING, AT_HAND))
         saved = _teacher_s(costs) * online.steps_an_epoch
         planned = writing / saved if saved else None
         measured = writing / (epoch - epoch_after) if epoch > epoch_after else None
-    note = "" if measured is None else "the epochs are measured; the time to store is planned."
     yield Line("storing pays after", "epochs", planned, measured, note)
 
 

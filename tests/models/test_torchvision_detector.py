@@ -326,6 +326,14 @@ class Renamed(TorchvisionDetector):
     """Of somebody else, made as kdmm's."""
 
 
+class Judged(TorchvisionDetector):
+    """Of somebody else, made as kdmm's and judged otherwise."""
+
+    @staticmethod
+    def check_arguments(arguments):
+        raise InputError(f"{arguments['classes']} classes, of which I know nothing")
+
+
 def test_it_says_what_it_gives_and_reads():
     dense = {"class_logits", "anchor_boxes", "anchors", "detections"}
     assert TorchvisionDetector.gives({"name": "fcos"}) == dense
@@ -387,6 +395,8 @@ def test_a_detector_derived_from_this_one_may_mean_other_things_by_its_name():
     assert check(node, allow=allow) == []
     (found,) = check({**node, "_target_": f"{__name__}.Renamed"}, allow=allow)
     assert "'large' is no detector known here" in found.found
+    (found,) = check({**node, "_target_": f"{__name__}.Judged"}, allow=allow)
+    assert found.found == "0 classes, of which I know nothing"
 
 
 def test_what_is_built_for_an_argument_is_not_judged_before():

@@ -76,3 +76,5 @@ def test_kdmm_check_finds_a_wrong_name_and_number_of_classes():
     assert "torchvision has no segmenter 'deeplabv3'" in name.found
     assert "TorchvisionSegmenter.classes: 1" in number.found
     assert check({**segmenter, "name": LRASPP, "classes": 2}) == []
+    number = {"_target_": "kdmm.data.ClassNames", "source": {"_target_": "kdmm.data.Digits"}, "label": "digit"}
+    assert check({**segmenter, "name": LRASPP, "classes": number}) == []  # a node is not judged

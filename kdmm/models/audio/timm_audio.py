@@ -12,7 +12,7 @@ from kdmm.errors import InputError
 from kdmm.models.audio.log_mel import LogMel
 from kdmm.models.audio.waveform import Fill, Waveform
 from kdmm.models.towers.audio import AudioTower
-from kdmm.models.towers.timm_trunk import TimmTrunk
+from kdmm.models.towers.timm_trunk import TimmTrunk, check_name
 
 __all__ = ["TimmAudio"]
 
@@ -38,6 +38,8 @@ class TimmAudio(TimmTrunk, AudioTower):
     Raises:
         InputError: unknown name, weights that are missing or do not fit, or a size that the network does not read.
     """
+
+    check_arguments = classmethod(check_name)
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import FeaturePyramidNetwork
 
 from kdmm.errors import InputError
-from kdmm.models.towers.timm_trunk import TimmTrunk
+from kdmm.models.towers.timm_trunk import TimmTrunk, check_name
 
 __all__ = ["Backbone", "TimmPyramid"]
 
@@ -48,6 +48,8 @@ class TimmPyramid(TimmTrunk):
     Raises:
         InputError: unknown name, stages that the network lacks, or weights that are missing or do not fit.
     """
+
+    check_arguments = classmethod(check_name)
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kdmm.models.preprocess import ImagePreprocess, ImageTransform
-from kdmm.models.towers.timm_trunk import TimmTrunk
+from kdmm.models.towers.timm_trunk import TimmTrunk, check_name
 
 __all__ = ["ImageTower", "TimmImage"]
 
@@ -46,6 +46,8 @@ class TimmImage(TimmTrunk, ImageTower):
     Raises:
         InputError: unknown name, or weights that are missing or do not fit.
     """
+
+    check_arguments = classmethod(check_name)
 
     def __init__(
         self,

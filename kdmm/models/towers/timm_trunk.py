@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kdmm.errors import InputError, nearest
 from kdmm.models.files import by_order, load_matching, read_state
 
-__all__ = ["TimmTrunk"]
+__all__ = ["TimmTrunk", "check_name"]
 
 
 class TimmTrunk(nn.Module, ABC):
@@ -31,7 +31,7 @@ class TimmTrunk(nn.Module, ABC):
     ) -> None:
         super().__init__()
         tower = type(self).__name__
-        _check_known(tower, name)
+        check_name(type(self), {"name": name})
         if stages is None and head_width is not None:
             raise InputError(f"{tower}.head_width: {head_width} given, but a head needs `stages`, the number to keep.")
         if frozen and weights is None:
@@ -62,20 +62,6 @@ class TimmTrunk(nn.Module, ABC):
                 self.width = head_width
             self.head = nn.Sequential(*layers)
         self.to(memory_format=torch.channels_last)  # twice as fast as the default on CPUs, and what tensor cores want
-
-    @classmethod
-    def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
-        """Refuse a name that timm does not have, before anything is built.
-
-        Args:
-            arguments: of a ``_target_`` node.
-
-        Raises:
-            InputError: as when it is made.
-        """
-        name = arguments.get("name")
-        if isinstance(name, str):
-            _check_known(cls.__name__, name)
 
     def _load(self, name: str, weights: str) -> None:
         if weights == "timm" or weights.startswith("timm:"):
@@ -113,6 +99,16 @@ class TimmTrunk(nn.Module, ABC):
         return encoded
 
 
-def _check_known(tower: str, name: str) -> None:
-    if not timm.is_model(name):
-        raise InputError(f"{tower}.name: timm has no model {name!r}." + nearest(name, timm.list_models()))
+def check_name(tower: type[TimmTrunk], arguments: Mapping[str, Any]) -> None:
+    """Refuse a name that timm does not have; as a class method it is a tower's ``check_arguments``.
+
+    Args:
+        tower: whose ``name`` it is.
+        arguments: of the tower, or of a ``_target_`` node, of which a name that is a node itself is not judged.
+
+    Raises:
+        InputError: as when it is made.
+    """
+    name = arguments["name"]
+    if isinstance(name, str) and not timm.is_model(name):
+        raise InputError(f"{tower.__name__}.name: timm has no model {name!r}." + nearest(name, timm.list_models()))
