@@ -3,9 +3,12 @@ import timm
 import torch
 from torch import nn
 
+import kdmm.models
 from kdmm.errors import InputError
 from kdmm.models import BagOfTokens, TimmImage, TransformerText
 from kdmm.models.files import read_state
+from kdmm.models.towers.timm_trunk import TimmTrunk
+from kdmm.targets import check
 from tests.conftest import LITE0, MINILM
 
 
@@ -117,3 +120,14 @@ def test_inherited_embeddings_keep_the_neighbours():
     gram, reduced = centred @ centred.T, tower.embedding.weight[rows] @ tower.embedding.weight[rows].T
     assert tower.embedding.weight.std().item() == pytest.approx(0.02, rel=1e-3)
     assert torch.corrcoef(torch.stack([gram.flatten(), reduced.flatten()]))[0, 1] > 0.8
+
+
+def test_kdmm_check_finds_a_wrong_name_of_every_network_of_timm():
+    kinds = {name: kind for name, kind in vars(kdmm.models).items() if name in kdmm.models.__all__}
+    towers = [name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, TimmTrunk)]
+    assert {"TimmImage", "TimmAudio", "TimmMaps", "TimmPyramid"} <= set(towers)
+    for tower in towers:
+        node = {"_target_": f"kdmm.models.{tower}", "name": "lcnet_05"}
+        needed = {"seconds": 1} if tower == "TimmAudio" else {}
+        found = [problem.found for problem in check({**node, **needed})]
+        assert found == [f"{tower}.name: timm has no model 'lcnet_05'. Did you mean 'lcnet_075'?"]
